@@ -1,0 +1,56 @@
+// Package marks keeps what authtrip's packages tell each other through a
+// context: that a request is to pass without credentials, and that a renewal
+// is under way in whose service the request is made.
+package marks
+
+import "context"
+
+type key struct{}
+
+// Marks is a list, newest first, of the marks on a context. The nil *Marks has
+// none. One key holds them all, so that a decorator asks the context once.
+type Marks struct {
+	off     bool
+	renewal any
+	older   *Marks
+}
+
+// Of returns the marks on ctx.
+func Of(ctx context.Context) *Marks {
+	m, _ := ctx.Value(key{}).(*Marks)
+	return m
+}
+
+// WithoutCredentials marks ctx for requests that no decorator may touch.
+func WithoutCredentials(ctx context.Context) context.Context {
+	return context.WithValue(ctx, key{}, &Marks{off: true, older: Of(ctx)})
+}
+
+// WithRenewal marks ctx as belonging to a renewal by owner, a pointer.
+func WithRenewal(ctx context.Context, owner any) context.Context {
+	return context.WithValue(ctx, key{}, &Marks{renewal: owner, older: Of(ctx)})
+}
+
+// Off reports whether WithoutCredentials was used.
+func (m *Marks) Off() bool {
+	for ; m != nil; m = m.older {
+		if m.off {
+			return true
+		}
+	}
+	return false
+}
+
+// Renewal reports whether owner's renewal is under way. A request that owner
+// should credential and that owner's renewal itself makes would wait for
+// itself.
+func (m *Marks) Renewal(owner any) bool {
+	for ; m != nil; m = m.older {
+		// Only pointers are ever marked, so an owner of an uncomparable type
+		// differs in type before its value is looked at.
+		if m.renewal != nil && m.renewal == owner {
+			return true
+		}
+	}
+	return false
+}

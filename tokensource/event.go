@@ -1,0 +1,65 @@
+package tokensource
+
+import (
+	"log/slog"
+	"time"
+)
+
+// An EventKind says what happened to a [Session].
+type EventKind string
+
+// The kinds of Event.
+const (
+	// EventRenewed: a new token was obtained and published.
+	EventRenewed EventKind = "renewed"
+	// EventAdopted: a newer token was found in the Store and published.
+	EventAdopted EventKind = "adopted"
+	// EventSet: Set published a token.
+	EventSet EventKind = "set"
+	// EventCleared: Clear dropped the token.
+	EventCleared EventKind = "cleared"
+	// EventRenewalFailed: an exchange, or the Store before it, failed for now.
+	EventRenewalFailed EventKind = "renewal failed"
+	// EventReauthRequired: the grant is dead; see [ErrReauthRequired].
+	EventReauthRequired EventKind = "sign-in required"
+	// EventRenewalLimit: renewals were stopped; see [ErrRenewalLimit].
+	EventRenewalLimit EventKind = "renewals limited"
+	// EventSaveFailed: the Store is behind; memory has the token.
+	EventSaveFailed EventKind = "save failed"
+	// EventSaved: the Store has caught up after EventSaveFailed.
+	EventSaved EventKind = "saved"
+)
+
+// An Event tells what a [Session] has done. It holds no secret.
+type Event struct {
+	Kind EventKind
+	// Generation counts the tokens that the Session has published, from 1. It
+	// is that of the token published, else that of the current one.
+	Generation uint64
+	// Duration is how long the renewal, or the call, took.
+	Duration time.Duration
+	// RetryIn is when it will be tried again at the earliest, for failures
+	// that may pass.
+	RetryIn time.Duration
+	// Lifetime is how long the token published is good for; 0 if not stated.
+	Lifetime time.Duration
+	// Err is the cause of a failure.
+	Err error
+}
+
+// LogValue implements [slog.LogValuer]. It leaves out what is zero.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("kind", string(e.Kind)), slog.Uint64("generation", e.Generation)}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"duration", e.Duration}, {"retry_in", e.RetryIn}, {"lifetime", e.Lifetime}} {
+		if d.d != 0 {
+			attrs = append(attrs, slog.Duration(d.name, d.d))
+		}
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -1,0 +1,297 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/authtrip/authtrip/internal/marks"
+	"github.com/authtrip/authtrip/internal/rescue"
+	"golang.org/x/oauth2"
+)
+
+const (
+	defaultMaxForced = 5
+	forcedWindow     = 30 * time.Second
+
+	// maxRounds bounds how many tokens of other processes one renewal takes up
+	// and finds dead.
+	maxRounds = 3
+)
+
+// A renewal is one flight: from the wish to replace seen to the publication of
+// what came of it.
+type renewal struct {
+	*Session
+	ctx    context.Context
+	seen   *oauth2.Token
+	forced bool // a server has rejected seen
+	start  time.Time
+	events []Event // to be emitted when no lock is held any more
+}
+
+// renew runs in the flight, detached from the caller that started it.
+func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool) (*oauth2.Token, error) {
+	detached := marks.WithRenewal(context.WithoutCancel(caller), s)
+	ctx, cancel := context.WithTimeout(detached, s.timeout())
+	defer cancel()
+	s.abort.Store(&cancel)
+	r := &renewal{Session: s, ctx: ctx, seen: seen, forced: forced, start: time.Now()}
+	token, err := r.run()
+	for _, e := range r.events {
+		s.emit(detached, e)
+	}
+	return token, err
+}
+
+func (r *renewal) run() (*oauth2.Token, error) {
+	// Between the caller's look at the state and this flight another may have ended.
+	st, now := r.load(), r.start.UnixNano()
+	if st.token != r.seen || st.dead || st.err != nil && now < st.renewal {
+		return nil, errAgain
+	}
+	unlock, err := r.lock(r.ctx)
+	if err != nil {
+		return r.fail(st, err)
+	}
+	defer unlock()
+
+	good := now < min(st.usable, st.renewal) && !r.forced
+	if st.unsaved && (good || st.token == nil) {
+		if st = r.saveAgain(st); st == nil {
+			return nil, errAgain
+		}
+	}
+	if good {
+		return st.token, nil
+	}
+	var (
+		spent *oauth2.Token
+		cause error
+	)
+	for range maxRounds {
+		adopted, err := r.adopt(st)
+		switch {
+		case err != nil:
+			return r.fail(st, err)
+		case adopted == nil:
+			return nil, errAgain
+		case adopted != st && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token):
+			return adopted.token, nil
+		}
+		st = adopted
+		if cause != nil && same(st.token, spent) {
+			break
+		}
+		if err := r.admit(st); err != nil {
+			return nil, err
+		}
+		token, err := r.obtain(st.token)
+		switch {
+		case err == nil:
+			return r.publish(st, token)
+		case errors.Is(err, ErrNoToken) && st.token == nil, errors.Is(err, ErrUnchanged) && r.forced:
+			return nil, err
+		case !final(err, st.token):
+			return r.fail(st, err)
+		}
+		spent, cause = st.token, err
+	}
+	return r.latch(st, cause)
+}
+
+// rejects reports whether token is, by content, the one that a server has
+// just rejected.
+func (r *renewal) rejects(token *oauth2.Token) bool {
+	return r.forced && r.seen != nil && token.AccessToken == r.seen.AccessToken
+}
+
+// adopt publishes what another process has stored since, and returns the state
+// to go on from: st if there is nothing newer, nil if st is void.
+func (r *renewal) adopt(st *state) (*state, error) {
+	if r.Store == nil || st.unsaved {
+		return st, nil
+	}
+	var token *oauth2.Token
+	err := rescue.Do("tokensource: Store.Load", func() (err error) {
+		token, err = r.Store.Load(r.ctx)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNoToken), err == nil && token == nil:
+		return st, nil
+	case err != nil:
+		return nil, fmt.Errorf("loading from the store: %w", err)
+	case token.AccessToken == "" && token.RefreshToken == "", same(token, st.token):
+		return st, nil
+	}
+	if token.AccessToken != "" {
+		if err := check(token); err != nil {
+			return nil, fmt.Errorf("loading from the store: %w", err)
+		}
+	}
+	now := time.Now()
+	next := st.after(clone(token), r.skew(), now)
+	if !r.put(st, func() *state { return next }) {
+		return nil, nil
+	}
+	r.note(Event{Kind: EventAdopted, Generation: next.generation, Lifetime: lifeOf(token, now)})
+	return next, nil
+}
+
+// admit counts forced renewals. A server that rejects every token, fresh ones
+// too, must not cost the authorization server an exchange for each request.
+func (r *renewal) admit(st *state) error {
+	limit := r.MaxForced
+	if limit == 0 {
+		limit = defaultMaxForced
+	}
+	if !r.forced || limit < 0 {
+		return nil
+	}
+	r.replaced = slices.DeleteFunc(r.replaced, func(t time.Time) bool {
+		return r.start.Round(0).Sub(t) >= forcedWindow
+	})
+	if len(r.replaced) < limit {
+		r.limited = false
+		return nil
+	}
+	err := &RetryError{At: r.replaced[0].Add(forcedWindow), Err: ErrRenewalLimit}
+	if !r.limited {
+		r.limited = true
+		r.note(Event{Kind: EventRenewalLimit, Generation: st.generation, RetryIn: err.At.Sub(r.start.Round(0)), Err: ErrRenewalLimit})
+	}
+	return err
+}
+
+// obtain calls the Grant and accepts only what can be used.
+func (r *renewal) obtain(current *oauth2.Token) (token *oauth2.Token, err error) {
+	if r.Grant == nil {
+		return nil, errors.New("Session.Grant is nil")
+	}
+	err = rescue.Do("Grant", func() (err error) {
+		token, err = r.Grant(r.ctx, clone(current))
+		return err
+	})
+	if err != nil {
+		return nil, withoutBody(err)
+	}
+	if err := check(token); err != nil {
+		return nil, err
+	}
+	token = clone(token) // a new identity, out of the Grant's reach
+	if token.RefreshToken == "" && current != nil {
+		token.RefreshToken = current.RefreshToken
+	}
+	return token, nil
+}
+
+// put stores build's state in st's place. If Set or Clear came in between,
+// what was meant to follow st is void: put does not call build, and returns false.
+func (r *renewal) put(st *state, build func() *state) bool {
+	// Whoever holds the right to write gives it back within Timeout.
+	if err := r.acquire(context.WithoutCancel(r.ctx)); err != nil {
+		return false
+	}
+	defer r.release()
+	if r.load().epoch != st.epoch {
+		return false
+	}
+	r.state.Store(build())
+	return true
+}
+
+// publish saves token, then hands it to everybody.
+func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error) {
+	var next *state
+	var saveErr error
+	var now time.Time
+	if !r.put(st, func() *state {
+		saveErr = r.saveDetached(token)
+		now = time.Now()
+		next = st.after(token, r.skew(), now)
+		r.markSaved(next, saveErr, now)
+		return next
+	}) {
+		return nil, errAgain
+	}
+	if r.forced {
+		r.replaced = append(r.replaced, now.Round(0))
+	}
+	r.note(Event{Kind: EventRenewed, Generation: next.generation, Lifetime: lifeOf(token, now)})
+	if saveErr != nil {
+		r.note(Event{Kind: EventSaveFailed, Generation: next.generation, RetryIn: saveBackoff, Err: saveErr})
+	}
+	return token, nil
+}
+
+// saveDetached has a Timeout of its own: the exchange may have used up the
+// renewal's, and what it obtained must not be lost.
+func (r *renewal) saveDetached(token *oauth2.Token) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), r.timeout())
+	defer cancel()
+	return r.save(ctx, token)
+}
+
+// saveAgain brings a Store that is behind up to date, and returns the state to
+// go on from, nil if st is void.
+func (r *renewal) saveAgain(st *state) *state {
+	next := *st
+	var err error
+	if !r.put(st, func() *state {
+		err = r.saveDetached(st.token)
+		r.markSaved(&next, err, time.Now())
+		return &next
+	}) {
+		return nil
+	}
+	if err != nil {
+		r.note(Event{Kind: EventSaveFailed, Generation: st.generation, RetryIn: saveBackoff, Err: err})
+	} else {
+		r.note(Event{Kind: EventSaved, Generation: st.generation})
+	}
+	return &next
+}
+
+// fail records a failure that may pass.
+func (r *renewal) fail(st *state, cause error) (*oauth2.Token, error) {
+	next := *st
+	next.failures++
+	wait := backoff(next.failures, cause)
+	at := time.Now().Add(wait)
+	err := &RetryError{At: at.Round(0), Err: cause}
+	next.err, next.renewal = err, at.UnixNano()
+	if !r.put(st, next.settle) {
+		return nil, errAgain
+	}
+	r.note(Event{Kind: EventRenewalFailed, Generation: st.generation, RetryIn: wait, Err: cause})
+	return nil, err
+}
+
+// latch records a failure that will not pass.
+func (r *renewal) latch(st *state, cause error) (*oauth2.Token, error) {
+	next := *st
+	if !r.forced && time.Now().UnixNano() < st.usable && st.token.RefreshToken == "" {
+		// There was nothing to renew with ahead of time, so nothing has died:
+		// the token is good until it expires.
+		next.renewal = never
+		r.put(st, next.settle)
+		return nil, errAgain
+	}
+	if !errors.Is(cause, ErrReauthRequired) {
+		cause = fmt.Errorf("%w: %w", ErrReauthRequired, cause)
+	}
+	next.err, next.dead = cause, true
+	if !r.put(st, next.settle) {
+		return nil, errAgain
+	}
+	r.note(Event{Kind: EventReauthRequired, Generation: st.generation, Err: cause})
+	return nil, cause
+}
+
+func (r *renewal) note(e Event) {
+	e.Duration = time.Since(r.start)
+	r.events = append(r.events, e)
+}

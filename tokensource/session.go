@@ -1,0 +1,360 @@
+package tokensource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/authtrip/authtrip/internal/field"
+	"github.com/authtrip/authtrip/internal/marks"
+	"github.com/authtrip/authtrip/internal/rescue"
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	defaultSkew = 10 * time.Second
+	saveBackoff = time.Second
+)
+
+// A Session is one signed-in identity: a token, and the means to renew it. It
+// is a [Renewer].
+//
+// A Session needs a Grant, and if that is [RefreshToken], a first token by
+// [Session.Set] or from the Store. It must not be copied after first use. All
+// methods are safe for concurrent use by multiple goroutines; fields must not
+// be modified after the first call of one.
+//
+// # Reading
+//
+// While the token is good, Token is one atomic load and one look at the wall
+// clock. Shortly before the token expires (half its lifetime, 5 minutes at
+// most, less some jitter), the next call of Token starts a renewal in the
+// background and does not wait for it. Nothing runs, no goroutine and no
+// timer, while nobody asks.
+//
+// # Renewal
+//
+// All callers that need a new token share one renewal. It belongs to none of
+// them: it keeps the values of the context of whoever came first, but ends
+// only by itself or by Timeout, so that a refresh token that the server has
+// already rotated is not lost because a request was given up. Each caller
+// waits no longer than its own context. The new token is saved in the Store
+// before anybody gets it.
+//
+// # Failures
+//
+// A failure that may pass (network, timeout, 429, 5xx, an answer that makes
+// no sense) is a [RetryError]: the token is kept, and served while it is good;
+// who needs a new one gets this error at once until the next attempt is due,
+// after 250 ms at first, a minute at last, with jitter, or what the server
+// asked for in Retry-After, up to an hour. A failure that will not pass
+// (invalid_grant; invalid_client and unauthorized_client for a refresh token)
+// is [ErrReauthRequired] for everybody at once, and the refresh token is not
+// sent again, until Set or Clear. Before that, the Store is read once more,
+// for a token from another process.
+type Session struct {
+	// Grant obtains tokens. Without it there is an error as soon as a new
+	// token is needed.
+	Grant Grant
+
+	// Store, if not nil, keeps the token beyond this process. It may be a
+	// Locker too.
+	Store Store
+
+	// Timeout bounds one renewal; zero means 30 seconds.
+	Timeout time.Duration
+
+	// Skew is how long before its expiry a token is no longer handed out; zero
+	// means 10 seconds, negative none. It is never more than a twentieth of
+	// the token's lifetime.
+	Skew time.Duration
+
+	// MaxForced is how many tokens Renew may replace within 30 seconds, before
+	// it answers with ErrRenewalLimit; zero means 5, negative any number.
+	MaxForced int
+
+	// OnEvent, if not nil, is told what happens, in order, from one goroutine
+	// at a time but for Set and Clear. Those who wait for the renewal wait for
+	// OnEvent too. It may call Set, for instance after a new sign-in; a panic
+	// in it is recovered and ignored.
+	OnEvent func(context.Context, Event)
+
+	state  atomic.Pointer[state]
+	flight singleflight.Group
+	// abort ends the renewal under way.
+	abort atomic.Pointer[context.CancelFunc]
+
+	// writing holds one value while somebody writes first the Store and then
+	// state: the two must not disagree on who came last. A channel, because
+	// waiting for it ends with a context.
+	writing chan struct{}
+	once    sync.Once // makes writing
+
+	// Only the renewal under way uses the fields below.
+	replaced []time.Time // when Renew last replaced tokens
+	limited  bool        // the last attempt to do so was refused
+}
+
+// errAgain ends a renewal whose premise has gone: look at the state again.
+var errAgain = errors.New("tokensource: state has changed")
+
+var noState state
+
+func (s *Session) load() *state {
+	if st := s.state.Load(); st != nil {
+		return st
+	}
+	return &noState
+}
+
+// Token returns the current token. If there is none that is good it obtains
+// one, and the end of ctx ends the wait but not the renewal.
+//
+// The errors are [ErrNoToken], [ErrReauthRequired], a [*RetryError] and those
+// of ctx, wrapped.
+func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
+	if st := s.state.Load(); st != nil && time.Now().UnixNano() < st.next {
+		return st.token, nil
+	}
+	for {
+		st, now := s.load(), time.Now().UnixNano()
+		switch {
+		case st.dead:
+			return nil, st.err
+		case now < st.usable:
+			if now >= st.next {
+				s.renewAhead(ctx, st)
+			}
+			return st.token, nil
+		case st.err != nil && now < st.renewal:
+			return nil, st.err
+		}
+		token, err := s.wait(ctx, st.token, false)
+		if err != errAgain {
+			return token, err
+		}
+	}
+}
+
+// renewAhead starts a renewal that nobody waits for. One caller does; the
+// others find next moved on, and have nothing to look at before the expiry.
+func (s *Session) renewAhead(ctx context.Context, st *state) {
+	started := *st
+	started.next = st.usable
+	if s.state.CompareAndSwap(st, &started) {
+		s.start(ctx, st.token, false)
+	}
+}
+
+// Renew replaces rejected, a token that Token or Renew has returned and a
+// server has refused. If it is no longer the current one, it was a late answer
+// to an old request, and the current token is returned at once.
+//
+// The errors are those of Token; a Grant may add [ErrUnchanged].
+func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
+	for {
+		st := s.load()
+		switch {
+		case st.dead:
+			return nil, st.err
+		case rejected == nil || st.token != rejected:
+			return s.Token(ctx)
+		case st.err != nil && time.Now().UnixNano() < st.renewal:
+			return nil, st.err
+		}
+		token, err := s.wait(ctx, rejected, true)
+		// A renewal that had begun for another reason may leave the token as it is.
+		if err == errAgain || err == nil && token == rejected {
+			continue
+		}
+		return token, err
+	}
+}
+
+// Set replaces the token, as after a sign-in, and ends what went before: a
+// renewal under way is void, and so is ErrReauthRequired. A token with a
+// refresh token alone is one to be exchanged on first use.
+//
+// If the Store fails, the error says so, but the token is in use all the same,
+// and saving it is tried again later. ctx bounds the wait for the Store.
+func (s *Session) Set(ctx context.Context, token *oauth2.Token) error {
+	switch {
+	case token == nil || token.AccessToken == "" && token.RefreshToken == "":
+		return errors.New("tokensource: Session.Set: token is empty")
+	case field.HasControl(token.AccessToken) || field.HasControl(token.RefreshToken):
+		return errors.New("tokensource: Session.Set: token has a control character")
+	}
+	return s.replace(ctx, clone(token), EventSet)
+}
+
+// Clear drops the token, here and in the Store, as for a sign-out. After an
+// error of the Store nothing is left here, and the Store is cleared later, before
+// anything is read from it.
+func (s *Session) Clear(ctx context.Context) error {
+	return s.replace(ctx, nil, EventCleared)
+}
+
+func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKind) error {
+	start := time.Now()
+	st, err := s.write(ctx, token)
+	if st == nil {
+		return err
+	}
+	// What a renewal brings now is void. To end it sooner would be to risk its
+	// token, had this failed.
+	if abort := s.abort.Load(); abort != nil {
+		(*abort)()
+	}
+	now := time.Now()
+	s.emit(ctx, Event{Kind: kind, Generation: st.generation, Duration: now.Sub(start), Lifetime: lifeOf(token, now)})
+	if err != nil {
+		s.emit(ctx, Event{Kind: EventSaveFailed, Generation: st.generation, RetryIn: saveBackoff, Err: err})
+	}
+	return err
+}
+
+// write saves and publishes token, or none. The state is nil if it did neither.
+func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
+	err = s.save(ctx, token)
+	now := time.Now()
+	st := s.load().after(token, s.skew(), now)
+	st.epoch++
+	s.markSaved(st, err, now)
+	s.state.Store(st)
+	return st, err
+}
+
+// Generation returns the number by which Events call the token's generation,
+// or 0 if the token is neither the current one nor the one before.
+func (s *Session) Generation(token *oauth2.Token) uint64 {
+	st := s.load()
+	switch {
+	case token == nil:
+	case token == st.token:
+		return st.generation
+	case token == st.previous:
+		return st.generation - 1
+	}
+	return 0
+}
+
+func (s *Session) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return defaultTimeout
+}
+
+func (s *Session) skew() time.Duration {
+	if s.Skew == 0 {
+		return defaultSkew
+	}
+	return max(s.Skew, 0)
+}
+
+// acquire waits for the right to write.
+func (s *Session) acquire(ctx context.Context) error {
+	s.once.Do(func() { s.writing = make(chan struct{}, 1) })
+	select {
+	case s.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("tokensource: waiting for a store: %w", ctx.Err())
+	}
+}
+
+func (s *Session) release() { <-s.writing }
+
+// lock takes the Store's lock, if it has one.
+func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
+	locker, ok := s.Store.(Locker)
+	if !ok {
+		return func() {}, nil
+	}
+	err = rescue.Do("tokensource: Store.Lock", func() (err error) {
+		unlock, err = locker.Lock(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tokensource: locking the store: %w", err)
+	}
+	return func() {
+		_ = rescue.Do("unlock", func() error { unlock(); return nil })
+	}, nil
+}
+
+// save brings the Store to hold token, or nothing.
+func (s *Session) save(ctx context.Context, token *oauth2.Token) error {
+	if s.Store == nil {
+		return nil
+	}
+	err := rescue.Do("tokensource: Store", func() error {
+		if token == nil {
+			return s.Store.Clear(ctx)
+		}
+		return s.Store.Save(ctx, clone(token))
+	})
+	if err != nil {
+		return fmt.Errorf("tokensource: saving: %w", err)
+	}
+	return nil
+}
+
+// markSaved notes in st what came of saving its token.
+func (s *Session) markSaved(st *state, err error, now time.Time) {
+	st.unsaved = err != nil
+	if st.unsaved {
+		st.saving = now.Add(saveBackoff).UnixNano()
+	}
+	st.settle()
+}
+
+func (s *Session) emit(ctx context.Context, e Event) {
+	if s.OnEvent != nil {
+		_ = rescue.Do("OnEvent", func() error { s.OnEvent(ctx, e); return nil })
+	}
+}
+
+func lifeOf(token *oauth2.Token, now time.Time) time.Duration {
+	if token == nil || token.Expiry.IsZero() {
+		return 0
+	}
+	return token.Expiry.Round(0).Sub(now.Round(0))
+}
+
+// wait joins the renewal under way, or starts one to replace seen, and returns
+// its outcome, or when ctx ends.
+func (s *Session) wait(ctx context.Context, seen *oauth2.Token, forced bool) (*oauth2.Token, error) {
+	if marks.Of(ctx).Renewal(s) {
+		return nil, errReentry
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-s.start(ctx, seen, forced):
+		token, _ := r.Val.(*oauth2.Token)
+		return token, r.Err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("tokensource: waiting for a renewal: %w", ctx.Err())
+	}
+}
+
+func (s *Session) start(ctx context.Context, seen *oauth2.Token, forced bool) <-chan singleflight.Result {
+	return s.flight.DoChan("", func() (any, error) { return s.renew(ctx, seen, forced) })
+}

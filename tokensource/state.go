@@ -1,0 +1,158 @@
+package tokensource
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	never = math.MaxInt64
+
+	maxAhead = 5 * time.Minute // the longest a token is renewed before it expires
+
+	firstBackoff = 250 * time.Millisecond
+	maxBackoff   = time.Minute
+	maxRetry     = time.Hour // the most of a Retry-After that is honoured
+)
+
+// A state is one snapshot of a Session, never changed once it is published.
+// Its times are wall-clock nanoseconds: a monotonic clock stands still while a
+// laptop sleeps, and tokens expire all the same.
+type state struct {
+	token      *oauth2.Token // nil: none
+	previous   *oauth2.Token // the generation before, if it was one of this process
+	generation uint64
+	epoch      uint64 // counts Set and Clear: a renewal begun before either is void
+
+	usable  int64 // token is handed out before this time
+	renewal int64 // an exchange is due from this time on; after a failure, allowed
+	saving  int64 // when unsaved: the next attempt to write it
+	next    int64 // before this time Token need look at nothing else
+
+	err      error // why the last renewal failed; nil once one has succeeded
+	dead     bool  // err is final: ErrReauthRequired
+	failures int   // in a row
+	unsaved  bool  // the Store lacks token, or still has one when token is nil
+}
+
+// after returns the state that follows s by the publication of token.
+func (s *state) after(token *oauth2.Token, skew time.Duration, now time.Time) *state {
+	n := &state{token: token, generation: s.generation, epoch: s.epoch}
+	if token != nil {
+		n.previous, n.generation = s.token, s.generation+1
+	}
+	n.usable, n.renewal = schedule(token, skew, now)
+	return n.settle()
+}
+
+// settle sets next from the other times.
+func (s *state) settle() *state {
+	s.next = min(s.usable, s.renewal)
+	if s.unsaved {
+		s.next = min(s.next, s.saving)
+	}
+	if s.dead {
+		s.next = 0
+	}
+	return s
+}
+
+// schedule returns until when token is handed out and from when on it is
+// renewed ahead of its expiry.
+func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, renewal int64) {
+	switch {
+	case token == nil || token.AccessToken == "":
+		return 0, 0
+	case token.Expiry.IsZero():
+		return never, never
+	}
+	// Sub of times without a monotonic reading saturates, at 292 years.
+	lifetime := token.Expiry.Round(0).Sub(now.Round(0))
+	if lifetime <= 0 {
+		return 0, 0
+	}
+	if lifetime > 100*365*24*time.Hour {
+		return never, never
+	}
+	window := min(lifetime/2, maxAhead)
+	window -= rand.N(window/10 + 1)
+	expiry := now.UnixNano() + int64(lifetime)
+	usable = expiry - int64(min(skew, lifetime/20))
+	// A large skew must not leave the background no time.
+	renewal = min(expiry-int64(window), usable-int64(window/2))
+	return usable, renewal
+}
+
+// backoff returns how long to wait after failures failures in a row, of which
+// the last was err.
+func backoff(failures int, err error) time.Duration {
+	d := min(firstBackoff<<min(failures-1, 10), maxBackoff)
+	d = d/2 + rand.N(d/2+1)
+	return max(d, min(retryAfter(err, time.Now()), maxRetry))
+}
+
+// retryAfter returns what the server asked for by Retry-After (RFC 9110
+// section 10.2.3), or a grant by a RetryError of its own.
+func retryAfter(err error, now time.Time) time.Duration {
+	if re, ok := errors.AsType[*RetryError](err); ok {
+		return re.At.Sub(now)
+	}
+	re, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || re.Response == nil {
+		return 0
+	}
+	value := strings.TrimSpace(re.Response.Header.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(maxRetry/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return at.Sub(now)
+	}
+	return 0
+}
+
+// final reports whether no exchange with current can succeed any more: what
+// the server says of the grant itself, or of the client that holds it.
+func final(err error, current *oauth2.Token) bool {
+	if errors.Is(err, ErrReauthRequired) {
+		return true
+	}
+	re, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		return false
+	}
+	if r := re.Response; r != nil && (r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests) {
+		return false // whatever the body says
+	}
+	switch re.ErrorCode {
+	case "invalid_grant":
+		return true
+	case "invalid_client", "unauthorized_client":
+		return current != nil && current.RefreshToken != ""
+	}
+	return false
+}
+
+// same reports whether a and b are one token in content: what comes out of a
+// Store has another identity, and its expiry may have lost digits.
+func same(a, b *oauth2.Token) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.AccessToken == b.AccessToken && a.RefreshToken == b.RefreshToken
+}
+
+func clone(t *oauth2.Token) *oauth2.Token {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	return &c
+}

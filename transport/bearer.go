@@ -1,0 +1,82 @@
+package transport
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/authtrip/authtrip/internal/hop"
+	"github.com/authtrip/authtrip/tokensource"
+)
+
+// Bearer puts the Source's token into the Authorization field of every request
+// (RFC 6750 section 2.1), read fresh each time. It does nothing about a 401;
+// see [Refresh].
+//
+// A request that has an Authorization field already is passed through as it
+// is, and so is one that the Audience does not include. Bearer must not be
+// copied; it is safe for concurrent use by multiple goroutines, and its fields
+// must not be modified after the first RoundTrip.
+type Bearer struct {
+	// Source gives the token. It is required.
+	Source tokensource.Source
+
+	// Optional lets a request go without a token if there is none, which is
+	// when the Source returns tokensource.ErrNoToken. Otherwise RoundTrip
+	// returns that error.
+	Optional bool
+
+	// Audience is who may receive the token; nil means the origin of the first
+	// request of each redirect chain, over https or loopback.
+	Audience *Audience
+
+	// Base sends the request; nil means http.DefaultTransport.
+	Base http.RoundTripper
+
+	header header
+}
+
+var errBearerSource = errors.New("transport: Bearer.Source is nil")
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Bearer) RoundTrip(req *http.Request) (*http.Response, error) {
+	values, err := t.authorize(req)
+	switch {
+	case err != nil:
+		hop.CloseBody(req)
+		return nil, err
+	case values == nil:
+		return base(t.Base).RoundTrip(req)
+	}
+	return send(base(t.Base), hop.With(req, hop.Authorization, values), req)
+}
+
+// authorize returns the field's values, nil if req is to go as it is.
+func (t *Bearer) authorize(req *http.Request) ([]string, error) {
+	if t.Source == nil {
+		return nil, errBearerSource
+	}
+	if v, err := admit(req, t.Audience, t.Source); v != attach {
+		return nil, err
+	}
+	ctx, wait := waiting(req)
+	defer wait.stop()
+	token, err := call(ctx, "transport: Source", t.Source.Token)
+	if err != nil {
+		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return t.header.values(token)
+}
+
+// Wrap returns a Bearer like t around base; it is a [Middleware].
+func (t *Bearer) Wrap(base http.RoundTripper) http.RoundTripper {
+	return &Bearer{Source: t.Source, Optional: t.Optional, Audience: t.Audience, Base: base}
+}
+
+// Unwrap returns the RoundTripper that t sends by.
+func (t *Bearer) Unwrap() http.RoundTripper { return base(t.Base) }
+
+// CloseIdleConnections closes those of Base.
+func (t *Bearer) CloseIdleConnections() { closeIdle(t.Base) }

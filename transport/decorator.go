@@ -1,0 +1,135 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/authtrip/authtrip/internal/field"
+	"github.com/authtrip/authtrip/internal/hop"
+	"github.com/authtrip/authtrip/internal/marks"
+	"github.com/authtrip/authtrip/internal/rescue"
+	"golang.org/x/oauth2"
+)
+
+var (
+	errReentry  = errors.New("transport: the renewal of this token sends its own request through the decorator that waits for it: the token endpoint's client must not be the decorated one")
+	errNoResult = errors.New("transport: Base returned neither a response nor an error")
+)
+
+func base(rt http.RoundTripper) http.RoundTripper {
+	if rt != nil {
+		return rt
+	}
+	return http.DefaultTransport
+}
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := base(rt).(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// A verdict says what becomes of a request before a token is asked for.
+type verdict int
+
+const (
+	untouched verdict = iota // by the caller's wish it goes as it is
+	withheld                 // the audience does not include it, so it goes as it is
+	attach
+)
+
+// admit judges a request that is to get a token of source's. An error means
+// that it must not be sent.
+func admit(req *http.Request, audience *Audience, source any) (verdict, error) {
+	if m := marks.Of(req.Context()); m != nil {
+		if m.Off() {
+			return untouched, nil
+		}
+		if m.Renewal(source) {
+			return untouched, errReentry
+		}
+	}
+	if hop.HasOwn(req, hop.Authorization) {
+		return untouched, nil
+	}
+	switch ok, err := audience.Allows(req); {
+	case err != nil:
+		return untouched, err
+	case !ok:
+		return withheld, nil
+	}
+	return attach, nil
+}
+
+// send makes one attempt on behalf of the caller's request. Whatever base
+// does, the result is a response or an error, and the response names the
+// caller's request: that keeps the redirect chain walkable.
+func send(base http.RoundTripper, attempt, caller *http.Request) (*http.Response, error) {
+	resp, err := base.RoundTrip(attempt)
+	switch {
+	case err != nil:
+		if resp != nil {
+			closeResponse(resp)
+		}
+		return nil, err
+	case resp == nil:
+		return nil, errNoResult
+	}
+	resp.Request = caller
+	return resp, nil
+}
+
+func closeResponse(resp *http.Response) {
+	if resp.Body != nil {
+		resp.Body.Close()
+	}
+}
+
+// A header is the Authorization field of the token seen last, so that a
+// token's value is built once, not for every request.
+type header struct {
+	last atomic.Pointer[authorization]
+}
+
+type authorization struct {
+	scheme, token string
+	values        []string
+}
+
+// values returns what goes into the field for token (RFC 6750 section 2.1).
+// The slice is shared and must not be modified.
+func (h *header) values(token *oauth2.Token) ([]string, error) {
+	if token == nil {
+		return nil, errors.New("transport: Source returned neither a token nor an error")
+	}
+	if a := h.last.Load(); a != nil && a.token == token.AccessToken && a.scheme == token.TokenType {
+		return a.values, nil
+	}
+	switch {
+	case token.AccessToken == "":
+		return nil, errors.New("transport: Source returned an empty token")
+	case field.HasControl(token.AccessToken):
+		return nil, errors.New("transport: Source returned a token with a control character")
+	case !field.IsToken(token.Type()):
+		return nil, errors.New("transport: Source returned a token whose type is no authentication scheme")
+	}
+	a := &authorization{
+		scheme: token.TokenType,
+		token:  token.AccessToken,
+		values: []string{token.Type() + " " + token.AccessToken},
+	}
+	h.last.Store(a)
+	return a.values, nil
+}
+
+// call asks a Source, and makes an error of a panic in it.
+func call(ctx context.Context, what string, f func(context.Context) (*oauth2.Token, error)) (token *oauth2.Token, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			token, err = nil, rescue.Error(what, v)
+		}
+	}()
+	return f(ctx)
+}

@@ -1,0 +1,298 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/authtrip/authtrip/internal/hop"
+	"github.com/authtrip/authtrip/internal/rescue"
+	"github.com/authtrip/authtrip/tokensource"
+	"golang.org/x/oauth2"
+)
+
+// Refresh puts the Source's token into the Authorization field of every
+// request (RFC 6750 section 2.1), and when a server rejects the token, has it
+// renewed and sends the request again, once. Requests that are rejected
+// together wait for one renewal.
+//
+// After a rejection:
+//
+//   - If the request's body cannot be sent again, the rejection is returned as
+//     it came, and the next request renews the token before it is sent. A body
+//     can be sent again if there is none, if the request has GetBody, as
+//     http.NewRequest sets it for the common types, or within ReplayBuffer.
+//   - If the renewal fails, RoundTrip returns a [*RenewalError].
+//   - If the Source has nothing newer, the rejection is returned as it came.
+//   - Else the request is sent again with the new token, and the outcome of
+//     that is returned, whatever it is.
+//
+// A request that has an Authorization field already is passed through as it
+// is, and so is one that the Audience does not include; their 401s start no
+// renewal. Refresh must not be copied; it is safe for concurrent use by
+// multiple goroutines, and its fields must not be modified after the first
+// RoundTrip.
+type Refresh struct {
+	// Source gives and renews the token, as a tokensource.Session does. It is
+	// required. The client that it talks to the token endpoint with must not be
+	// decorated by this Refresh.
+	Source tokensource.Renewer
+
+	// Optional lets a request go without a token if there is none, which is
+	// when the Source returns tokensource.ErrNoToken. Otherwise RoundTrip
+	// returns that error.
+	Optional bool
+
+	// Rejected reports whether a response says that the token was not
+	// accepted; nil means status 401. It must not read or close the body.
+	Rejected func(*http.Response) bool
+
+	// ReplayBuffer is the number of bytes up to which the body of a request
+	// without GetBody is read into memory, so that it can be sent again. It is
+	// read to its end before the request is sent, which does not suit a body
+	// that is written while the response is read. Zero means that nothing is
+	// buffered.
+	ReplayBuffer int64
+
+	// OnEvent, if not nil, is told what becomes of requests that do not go
+	// through plainly, with the context of the request, on its goroutine. A
+	// panic in it is recovered and ignored.
+	OnEvent func(context.Context, Event)
+
+	// Audience is who may receive the token; nil means the origin of the first
+	// request of each redirect chain, over https or loopback.
+	Audience *Audience
+
+	// Base sends the request; nil means http.DefaultTransport.
+	Base http.RoundTripper
+
+	header header
+
+	// owed is the rejection that no request has answered yet by a renewal,
+	// because the one that met it could not be sent again.
+	owed atomic.Pointer[rejection]
+}
+
+// A RenewalError says that a request was rejected, that the token could not be
+// renewed, and why. errors.Is(err, tokensource.ErrReauthRequired) tells
+// whether the user has to sign in again; with a [tokensource.RetryError] in
+// it, it may go better later.
+type RenewalError struct {
+	// StatusCode and Challenges, the WWW-Authenticate fields, are those of the
+	// rejection.
+	StatusCode int
+	Challenges []string
+	// Err is why the renewal failed.
+	Err error
+}
+
+func (e *RenewalError) Error() string {
+	return fmt.Sprintf("transport: status %d, and the token was not renewed: %v", e.StatusCode, e.Err)
+}
+
+// Unwrap returns e.Err.
+func (e *RenewalError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the cause was a timeout; url.Error asks.
+func (e *RenewalError) Timeout() bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.Err)
+	return ok && t.Timeout()
+}
+
+var errRefreshSource = errors.New("transport: Refresh.Source is nil")
+
+// A rejection is what is remembered of a response that did not accept token.
+type rejection struct {
+	token      *oauth2.Token
+	status     int
+	challenges []string
+}
+
+func (r *rejection) failed(err error) error {
+	return &RenewalError{StatusCode: r.status, Challenges: r.challenges, Err: err}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
+	token, values, err := t.authorize(req)
+	switch {
+	case err != nil:
+		hop.CloseBody(req)
+		return nil, err
+	case values == nil:
+		return base(t.Base).RoundTrip(req)
+	}
+	source := req // of the attempts' bodies
+	if t.ReplayBuffer > 0 && !replayable(req) && req.ContentLength <= t.ReplayBuffer {
+		ctx, wait := waiting(req)
+		source, err = buffer(ctx, req, t.ReplayBuffer)
+		wait.stop()
+		if err != nil {
+			return nil, err
+		}
+	}
+	resp, err := send(base(t.Base), hop.With(source, hop.Authorization, values), req)
+	if err != nil {
+		return nil, err
+	}
+	rejected, err := t.rejected(resp)
+	switch {
+	case err != nil:
+		closeResponse(resp)
+		return nil, err
+	case !rejected:
+		return resp, nil
+	}
+	r := &rejection{token: token, status: resp.StatusCode, challenges: slices.Clone(resp.Header.Values("WWW-Authenticate"))}
+	if !replayable(source) {
+		t.owed.Store(r)
+		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
+		return resp, nil
+	}
+	return t.again(req, source, resp, r)
+}
+
+// authorize returns the token to send and the field's values, nil if req is to
+// go as it is.
+func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) {
+	if t.Source == nil {
+		return nil, nil, errRefreshSource
+	}
+	if v, err := admit(req, t.Audience, t.Source); v != attach {
+		if v == withheld {
+			t.emit(req, Event{Kind: EventWithheld})
+		}
+		return nil, nil, err
+	}
+	ctx, wait := waiting(req)
+	defer wait.stop()
+	token, err := call(ctx, "transport: Source", t.Source.Token)
+	if owed := t.owed.Load(); owed != nil && err == nil && token == owed.token {
+		token, err = t.settle(ctx, owed)
+	}
+	if err != nil {
+		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
+			err = nil
+		}
+		return nil, nil, err
+	}
+	values, err := t.header.values(token)
+	return token, values, err
+}
+
+// settle has the token renewed that an earlier request, which could not be
+// sent again, found rejected.
+func (t *Refresh) settle(ctx context.Context, owed *rejection) (*oauth2.Token, error) {
+	token, err := t.renew(ctx, owed.token)
+	switch {
+	case errors.Is(err, tokensource.ErrUnchanged):
+		token = owed.token
+	case err != nil:
+		return nil, owed.failed(err)
+	}
+	t.owed.CompareAndSwap(owed, nil)
+	return token, nil
+}
+
+// renew returns a token other than rejected, or an error.
+func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
+	token, err := call(ctx, "transport: Source", func(ctx context.Context) (*oauth2.Token, error) {
+		return t.Source.Renew(ctx, rejected)
+	})
+	if err == nil && token == rejected {
+		err = tokensource.ErrUnchanged
+	}
+	return token, err
+}
+
+// again renews the token and makes the second attempt.
+func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejection) (*http.Response, error) {
+	e := Event{Kind: EventRejected, StatusCode: r.status, Generation: t.generation(r.token)}
+	t.emit(req, e)
+	h := hold(resp)
+	start := time.Now()
+	ctx, wait := waiting(req)
+	token, err := t.renew(ctx, r.token)
+	wait.stop()
+	var values []string
+	if err == nil {
+		values, err = t.header.values(token)
+	}
+	e.Duration = time.Since(start)
+	if errors.Is(err, tokensource.ErrUnchanged) {
+		e.Kind = EventUnchanged
+		t.emit(req, e)
+		return h.restore(), nil
+	}
+	if err != nil {
+		h.discard()
+		e.Kind, e.Err = EventRenewalFailed, err
+		t.emit(req, e)
+		return nil, r.failed(err)
+	}
+	second := hop.With(source, hop.Authorization, values)
+	if source.GetBody != nil && source.Body != nil && source.Body != http.NoBody {
+		second.Body, err = source.GetBody()
+		if err != nil {
+			e.Kind, e.Err = EventNotReplayable, err
+			t.emit(req, e)
+			return h.restore(), nil
+		}
+	}
+	h.discard()
+	resp, err = send(base(t.Base), second, req)
+	e.Kind, e.StatusCode, e.Generation, e.Err = EventReplayed, 0, t.generation(token), err
+	if err == nil {
+		e.StatusCode = resp.StatusCode
+	}
+	t.emit(req, e)
+	return resp, err
+}
+
+func (t *Refresh) rejected(resp *http.Response) (rejected bool, err error) {
+	if t.Rejected == nil {
+		return resp.StatusCode == http.StatusUnauthorized, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = rescue.Error("transport: Refresh.Rejected", v)
+		}
+	}()
+	return t.Rejected(resp), nil
+}
+
+func (t *Refresh) generation(token *oauth2.Token) uint64 {
+	if s, ok := t.Source.(interface{ Generation(*oauth2.Token) uint64 }); ok && t.OnEvent != nil {
+		return s.Generation(token)
+	}
+	return 0
+}
+
+func (t *Refresh) emit(req *http.Request, e Event) {
+	if t.OnEvent == nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	t.OnEvent(req.Context(), e)
+}
+
+// Wrap returns a Refresh like t around base; it is a [Middleware].
+func (t *Refresh) Wrap(base http.RoundTripper) http.RoundTripper {
+	return &Refresh{
+		Source: t.Source, Optional: t.Optional, Rejected: t.Rejected, ReplayBuffer: t.ReplayBuffer,
+		OnEvent: t.OnEvent, Audience: t.Audience, Base: base,
+	}
+}
+
+// Unwrap returns the RoundTripper that t sends by.
+func (t *Refresh) Unwrap() http.RoundTripper { return base(t.Base) }
+
+// CloseIdleConnections closes those of Base.
+func (t *Refresh) CloseIdleConnections() { closeIdle(t.Base) }
