@@ -22,10 +22,12 @@ type waitContext struct {
 // waiting returns the context for whatever req has to wait for before it is
 // sent. The attempts themselves carry the request's own context and channel.
 func waiting(req *http.Request) (context.Context, *waitContext) {
-	if req.Cancel == nil {
+	//lint:ignore SA1019 deprecated, and set by http.Client itself
+	cancel := req.Cancel
+	if cancel == nil {
 		return req.Context(), nil
 	}
-	c := &waitContext{Context: req.Context(), cancel: req.Cancel}
+	c := &waitContext{Context: req.Context(), cancel: cancel}
 	return c, c
 }
 

@@ -1,0 +1,70 @@
+# Everything is built and tested with Go alone; make lint installs its tools
+# from the Go proxy into bin/, at the versions given here.
+
+STATICCHECK := 0.8.2
+GOFUMPT     := 0.12.0
+
+# The race detector needs cgo, which is on wherever there is a C compiler.
+RACE     := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+COUNT    ?= 1
+FUZZTIME ?= 20s
+COVERAGE := 95.0
+COVERED  := transport tokensource
+
+export GOFLAGS := -mod=readonly
+
+.PHONY: help demo test race fuzz cover lint fmt bench integration
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## 500 callers through expiring and revoked tokens, beside x/oauth2
+	@go run ./examples/refresh
+
+test: ## all tests of the library, with the race detector where there is cgo
+	@$(if $(RACE),,echo "no C compiler: testing without the race detector")
+	go test $(RACE) -shuffle=on -count=$(COUNT) ./...
+
+race: ## the tests three times over
+	@$(MAKE) --no-print-directory test COUNT=3
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
+			go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done
+
+cover: ## statement coverage, which must be 95 % or more
+	@for p in $(COVERED); do \
+		go test -count=1 -coverprofile=coverage.txt ./$$p || exit 1; \
+		go tool cover -func=coverage.txt | awk -v p=$$p -v min=$(COVERAGE) \
+			'/^total:/ {sub("%", "", $$3); if ($$3 + 0 < min) {print p ": " $$3 " % is below " min " %"; exit 1}}' || exit 1; \
+	done; rm -f coverage.txt
+
+lint: bin/staticcheck-$(STATICCHECK) bin/gofumpt-$(GOFUMPT) ## vet, go fix, gofumpt, staticcheck, examples
+	go vet ./...
+	go fix -diff ./...
+	@test -z "$$(bin/gofumpt-$(GOFUMPT) -l . | tee /dev/stderr)" || (echo "make fmt mends these"; exit 1)
+	bin/staticcheck-$(STATICCHECK) ./...
+	go build -o /dev/null ./examples/...
+	go mod tidy -diff
+	cd integration && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
+
+fmt: bin/gofumpt-$(GOFUMPT) ## format the code
+	bin/gofumpt-$(GOFUMPT) -w .
+
+bench: ## the benchmarks, with allocations
+	go test -run='^$$' -bench=. -benchmem ./...
+
+integration: ## against real authorization servers, in a module of its own
+	cd integration && go test $(RACE) -shuffle=on -count=$(COUNT) ./...
+
+bin/staticcheck-$(STATICCHECK):
+	GOFLAGS= GOBIN=$(CURDIR)/bin go install honnef.co/go/tools/cmd/staticcheck@v$(STATICCHECK)
+	@mv bin/staticcheck $@
+
+bin/gofumpt-$(GOFUMPT):
+	GOFLAGS= GOBIN=$(CURDIR)/bin go install mvdan.cc/gofumpt@v$(GOFUMPT)
+	@mv bin/gofumpt $@

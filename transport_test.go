@@ -1,0 +1,322 @@
+package authtrip_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/authtrip/authtrip/tokensource"
+	"github.com/authtrip/authtrip/transport"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/oauth2"
+)
+
+// respond makes a response as a server would have.
+func respond(req *http.Request, status int, body string) *http.Response {
+	return &http.Response{
+		StatusCode: status,
+		Status:     fmt.Sprint(status, " ", http.StatusText(status)),
+		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        make(http.Header),
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Request:       req,
+	}
+}
+
+// A client that keeps its token valid: the API has revoked the first token,
+// the session renews it, and the request is sent again with its body.
+func Example() {
+	api := transport.Func(func(req *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(req.Body)
+		req.Body.Close()
+		fmt.Printf("%s %s: %q\n", req.Method, req.Header.Get("Authorization"), body)
+		if req.Header.Get("Authorization") != "Bearer second" {
+			return respond(req, http.StatusUnauthorized, ""), nil
+		}
+		return respond(req, http.StatusOK, "done"), nil
+	})
+	// In a program the grant is tokensource.RefreshToken(config).
+	session := &tokensource.Session{Grant: func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+		return &oauth2.Token{AccessToken: "second"}, nil
+	}}
+	if err := session.Set(context.Background(), &oauth2.Token{AccessToken: "first", RefreshToken: "r"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client := transport.Client(&http.Client{Transport: api}, (&transport.Refresh{Source: session}).Wrap)
+
+	resp, err := client.Post("https://api.example.com/things", "text/plain", strings.NewReader("a thing"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(resp.Body)
+	fmt.Printf("%s: %s\n", resp.Status, answer)
+	// Output:
+	// POST Bearer first: "a thing"
+	// POST Bearer second: "a thing"
+	// 200 OK: done
+}
+
+// The authorization server has refused for good.
+func Example_signInAgain() {
+	api := transport.Func(func(req *http.Request) (*http.Response, error) {
+		return respond(req, http.StatusUnauthorized, ""), nil
+	})
+	session := &tokensource.Session{Grant: func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+		return nil, &oauth2.RetrieveError{ErrorCode: "invalid_grant"}
+	}}
+	if err := session.Set(context.Background(), &oauth2.Token{AccessToken: "first", RefreshToken: "r"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client := &http.Client{Transport: &transport.Refresh{Source: session, Base: api}}
+
+	_, err := client.Get("https://api.example.com/things")
+	fmt.Println("sign in again:", errors.Is(err, tokensource.ErrReauthRequired))
+	// Output:
+	// sign in again: true
+}
+
+// A row of the contract table is one decorator.
+var decorators = []struct {
+	name string
+	wrap func(base http.RoundTripper) http.RoundTripper
+	// failing is the same with a source that has no token to give.
+	failing func(base http.RoundTripper) http.RoundTripper
+}{
+	{
+		name: "Bearer",
+		wrap: func(base http.RoundTripper) http.RoundTripper {
+			return &transport.Bearer{Source: tokensource.Static("secret"), Base: base}
+		},
+		failing: func(base http.RoundTripper) http.RoundTripper {
+			return &transport.Bearer{Source: tokensource.Static(""), Base: base}
+		},
+	},
+	{
+		name: "Refresh",
+		wrap: func(base http.RoundTripper) http.RoundTripper {
+			return &transport.Refresh{Source: unchanging{tokensource.Static("secret")}, Base: base}
+		},
+		failing: func(base http.RoundTripper) http.RoundTripper {
+			return &transport.Refresh{Source: unchanging{tokensource.Static("")}, Base: base}
+		},
+	},
+	{
+		name: "Chain",
+		wrap: transport.Chain(
+			(&transport.Refresh{Source: unchanging{tokensource.Static("secret")}}).Wrap,
+			(&transport.Bearer{Source: tokensource.Static("other")}).Wrap,
+		),
+		failing: transport.Chain(
+			(&transport.Refresh{Source: unchanging{tokensource.Static("")}}).Wrap,
+			(&transport.Bearer{Source: tokensource.Static("other")}).Wrap,
+		),
+	},
+}
+
+// unchanging is a Renewer that has nothing newer.
+type unchanging struct{ tokensource.Source }
+
+func (unchanging) Renew(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+	return nil, tokensource.ErrUnchanged
+}
+
+// countedBody counts how often it is closed.
+type countedBody struct {
+	io.Reader
+	closed atomic.Int32
+}
+
+func (b *countedBody) Close() error { b.closed.Add(1); return nil }
+
+// sender reads and closes the request's body, as a Transport does, and answers
+// with status.
+func sender(status int, body string, sent *[]*http.Request) transport.Func {
+	return func(req *http.Request) (*http.Response, error) {
+		if req.Body != nil {
+			io.Copy(io.Discard, req.Body)
+			req.Body.Close()
+		}
+		*sent = append(*sent, req)
+		return respond(req, status, body), nil
+	}
+}
+
+// newRequest returns a request with something in every field that a decorator
+// might touch.
+func newRequest(t *testing.T) (*http.Request, *countedBody) {
+	t.Helper()
+	body := &countedBody{Reader: strings.NewReader("payload")}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/a?b=c&d", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header["X-Many"] = []string{"one", "two"}
+	req.Header["x-odd"] = []string{"spelling"}
+	req.ContentLength = int64(len("payload"))
+	req.Trailer = http.Header{"X-Sum": nil}
+	return req, body
+}
+
+func TestContract(t *testing.T) {
+	for _, d := range decorators {
+		t.Run(d.name, func(t *testing.T) {
+			t.Run("request unmodified", func(t *testing.T) {
+				var sent []*http.Request
+				req, body := newRequest(t)
+				header, url, trailer := req.Header.Clone(), *req.URL, req.Trailer.Clone()
+				if _, err := d.wrap(sender(200, "", &sent)).RoundTrip(req); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(header, req.Header); diff != "" {
+					t.Errorf("Header (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(trailer, req.Trailer); diff != "" {
+					t.Errorf("Trailer (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(url, *req.URL); diff != "" {
+					t.Errorf("URL (-want +got):\n%s", diff)
+				}
+				if req.Body != body || req.ContentLength != 7 || req.GetBody != nil {
+					t.Error("Body, ContentLength or GetBody replaced")
+				}
+				if len(sent) != 1 || sent[0] == req {
+					t.Fatalf("%d requests sent, or the caller's own", len(sent))
+				}
+				if diff := cmp.Diff([]string{"Bearer secret"}, sent[0].Header["Authorization"]); diff != "" {
+					t.Errorf("Authorization sent (-want +got):\n%s", diff)
+				}
+			})
+			t.Run("body closed once", func(t *testing.T) {
+				var sent []*http.Request
+				broken := transport.Func(func(req *http.Request) (*http.Response, error) {
+					req.Body.Close()
+					return nil, errors.New("no connection")
+				})
+				for name, rt := range map[string]http.RoundTripper{
+					"success":      d.wrap(sender(200, "", &sent)),
+					"rejection":    d.wrap(sender(401, "", &sent)),
+					"base error":   d.wrap(broken),
+					"source error": d.failing(sender(200, "", &sent)),
+				} {
+					req, body := newRequest(t)
+					resp, err := rt.RoundTrip(req)
+					if (resp == nil) == (err == nil) {
+						t.Errorf("%s: response %v and error %v", name, resp, err)
+					}
+					if n := body.closed.Load(); n != 1 {
+						t.Errorf("%s: body closed %d times", name, n)
+					}
+				}
+			})
+			t.Run("response untouched", func(t *testing.T) {
+				for _, status := range []int{200, 302, 401, 403, 500} {
+					var inner *http.Response
+					rt := d.wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
+						inner = respond(req, status, "answer")
+						inner.Header.Set("WWW-Authenticate", "Unknown")
+						return inner, nil
+					}))
+					req, _ := newRequest(t)
+					resp, err := rt.RoundTrip(req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := io.ReadAll(resp.Body)
+					if resp != inner || resp.StatusCode != status || string(body) != "answer" || err != nil {
+						t.Errorf("status %d: got %d %q, %v", status, resp.StatusCode, body, err)
+					}
+					if resp.Request != req {
+						t.Errorf("status %d: resp.Request is not the caller's", status)
+					}
+				}
+			})
+			t.Run("default base", func(t *testing.T) {
+				var sent []*http.Request
+				rt := d.wrap(nil)
+				saved := http.DefaultTransport
+				http.DefaultTransport = sender(200, "", &sent)
+				defer func() { http.DefaultTransport = saved }()
+				req, _ := newRequest(t)
+				if _, err := rt.RoundTrip(req); err != nil || len(sent) != 1 {
+					t.Errorf("%d requests through http.DefaultTransport, error %v", len(sent), err)
+				}
+			})
+			t.Run("idle connections", func(t *testing.T) {
+				base := &idleCloser{}
+				rt, ok := d.wrap(base).(interface{ CloseIdleConnections() })
+				if !ok {
+					t.Fatal("no CloseIdleConnections")
+				}
+				rt.CloseIdleConnections()
+				if base.closed != 1 {
+					t.Errorf("forwarded %d times", base.closed)
+				}
+			})
+			t.Run("unwraps", func(t *testing.T) {
+				base := &idleCloser{}
+				var rt http.RoundTripper = d.wrap(base)
+				for range 10 {
+					u, ok := rt.(interface{ Unwrap() http.RoundTripper })
+					if !ok {
+						break
+					}
+					rt = u.Unwrap()
+				}
+				if rt != base {
+					t.Errorf("Unwrap ends at %T", rt)
+				}
+			})
+			t.Run("concurrent use", func(t *testing.T) {
+				rt := d.wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
+					body, err := io.ReadAll(req.Body)
+					req.Body.Close()
+					return respond(req, 200, string(body)), err
+				}))
+				var wg sync.WaitGroup
+				for i := range 50 {
+					wg.Go(func() {
+						want := fmt.Appendf(nil, "message %d", i)
+						req, _ := http.NewRequest(http.MethodPost, "https://api.example.com/", bytes.NewReader(want))
+						resp, err := rt.RoundTrip(req)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						got, _ := io.ReadAll(resp.Body)
+						if diff := cmp.Diff(want, got); diff != "" {
+							t.Errorf("(-want +got):\n%s", diff)
+						}
+					})
+				}
+				wg.Wait()
+			})
+			t.Run("no secret in errors", func(t *testing.T) {
+				req, _ := newRequest(t)
+				req.URL.Scheme = "http"
+				_, err := d.wrap(nil).RoundTrip(req)
+				if !errors.Is(err, transport.ErrInsecureOrigin) || strings.Contains(err.Error(), "secret") {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+type idleCloser struct {
+	http.RoundTripper
+	closed int
+}
+
+func (c *idleCloser) CloseIdleConnections() { c.closed++ }
