@@ -134,11 +134,13 @@ func (s *side) print(when string) {
 	fmt.Printf("%5s%9d%6d%9d%6d%8s%8s  ", when, sum.requests, s.server.rejected.Load(), exchanges, sum.lost, ms(sum.p50), ms(sum.p99))
 }
 
-func verdict(us, them *side) error {
+// verdict prints what came of us and the others, and says what went wrong with
+// us.
+func verdict(us *side, others ...*side) error {
 	// A token that was renewed ahead at the very end is to be seen in use.
 	us.server.settled()
 	us.load.call([]byte("last"))
-	for _, s := range []*side{us, them} {
+	for _, s := range append([]*side{us}, others...) {
 		sum := s.load.summarize(s.server)
 		exchanges, ended, reused := s.server.settled()
 		fmt.Printf("%s: %d requests, %d lost; %d tokens ended, %d renewals, %d refresh tokens used twice;\n",
