@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
@@ -35,10 +34,13 @@ func FromOAuth2(src oauth2.TokenSource) Source {
 func callOAuth2(src oauth2.TokenSource) (token *oauth2.Token, err error) {
 	err = rescue.Do("tokensource: oauth2.TokenSource", func() (err error) {
 		token, err = src.Token()
+		if err == nil && (token == nil || token.AccessToken == "") {
+			err = errors.New("tokensource: oauth2.TokenSource returned no access token and no error")
+		}
 		return err
 	})
 	if err != nil {
-		return nil, withoutBody(err)
+		return nil, clean(err)
 	}
 	return token, nil
 }
@@ -57,25 +59,3 @@ func ToOAuth2(ctx context.Context, src Source) oauth2.TokenSource {
 type oauth2Func func() (*oauth2.Token, error)
 
 func (f oauth2Func) Token() (*oauth2.Token, error) { return f() }
-
-// withoutBody replaces an oauth2.RetrieveError within err, whose text may be
-// the token endpoint's whole answer, by one that has kept only what error
-// handling needs: the status, the header, and the RFC 6749 error fields.
-func withoutBody(err error) error {
-	re, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok {
-		return err
-	}
-	kept := &oauth2.RetrieveError{
-		Response:         &http.Response{Status: "no response"},
-		ErrorCode:        printable(re.ErrorCode),
-		ErrorDescription: printable(re.ErrorDescription),
-		ErrorURI:         printable(re.ErrorURI),
-	}
-	if r := re.Response; r != nil {
-		// The reason phrase is the server's free text as well.
-		kept.Response.Status = fmt.Sprintf("%d %s", r.StatusCode, http.StatusText(r.StatusCode))
-		kept.Response.StatusCode, kept.Response.Header = r.StatusCode, r.Header
-	}
-	return kept
-}

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,28 +68,18 @@ func (e endpoint) exchange(ctx context.Context, style oauth2.AuthStyle, form url
 	start := time.Now()
 	resp, err := exchangeClient(ctx).Do(req)
 	if err != nil {
-		// The URL, which url.Error would print, may hold what it should not.
-		if ue, ok := errors.AsType[*url.Error](err); ok {
-			err = ue.Err
-		}
-		return nil, fmt.Errorf("token endpoint: %w", err)
+		return nil, fmt.Errorf("token endpoint: %w", clean(err))
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the token endpoint's answer: %w", err)
-	}
-	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("token endpoint's answer, status %d, is longer than %d bytes", resp.StatusCode, maxAnswer)
-	}
-	answer, err := parseAnswer(resp.Header.Get("Content-Type"), body)
-	if resp.StatusCode < 200 || resp.StatusCode > 299 || err == nil && answer.errorCode != "" {
-		return nil, answer.refusal(resp, append(form["refresh_token"], e.clientSecret))
+	a, err := readAnswer(resp)
+	// A refusal counts by its status and header, whatever its body is worth.
+	if resp.StatusCode < 200 || resp.StatusCode > 299 || err == nil && a.errorCode != "" {
+		return nil, a.refusal(resp, e.secrets(form))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return answer.token(start)
+	return a.token(start)
 }
 
 func (e endpoint) request(ctx context.Context, style oauth2.AuthStyle, form url.Values) (*http.Request, error) {
@@ -127,8 +118,25 @@ func exchangeClient(ctx context.Context) *http.Client {
 	if c, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && c != nil {
 		client = *c
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.Transport = direct{client.Transport}
 	return &client
+}
+
+// direct takes the Location from every response, so that http.Client does not
+// come to look at it. CheckRedirect would come too late: a Location that is no
+// URL is an error that prints it.
+type direct struct{ base http.RoundTripper }
+
+func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
+	base := d.base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	resp, err := base.RoundTrip(req)
+	if resp != nil {
+		resp.Header.Del("Location")
+	}
+	return resp, err
 }
 
 // An answer holds the fields of RFC 6749 sections 5.1 and 5.2.
@@ -137,6 +145,17 @@ type answer struct {
 	expiresIn                            time.Duration // 0: not stated
 	errorCode, description, uri          string
 	extra                                map[string]any
+}
+
+func readAnswer(resp *http.Response) (answer, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return answer{}, fmt.Errorf("reading the token endpoint's answer: %w", err)
+	}
+	if len(body) > maxAnswer {
+		return answer{}, fmt.Errorf("token endpoint's answer is longer than %d bytes", maxAnswer)
+	}
+	return parseAnswer(resp.Header.Get("Content-Type"), body)
 }
 
 // parseAnswer reads JSON, or the form encoding that some servers answer in.
@@ -233,46 +252,60 @@ func check(t *oauth2.Token) error {
 		return errors.New("grant returned neither a token nor an error")
 	case t.AccessToken == "":
 		return errors.New("grant returned no access token")
-	case field.HasControl(t.AccessToken) || field.HasControl(t.RefreshToken):
-		return errors.New("grant returned a token with a control character")
-	case t.TokenType != "" && !field.IsToken(t.TokenType):
-		return errors.New("grant returned a token_type that is no authentication scheme")
+	}
+	if err := wellFormed(t); err != nil {
+		return fmt.Errorf("grant returned %w", err)
 	}
 	return nil
+}
+
+// wellFormed refuses what must not get into a header field or a form.
+func wellFormed(t *oauth2.Token) error {
+	switch {
+	case field.HasControl(t.AccessToken) || field.HasControl(t.RefreshToken):
+		return errors.New("a token with a control character")
+	case t.TokenType != "" && !field.IsToken(t.TokenType):
+		return errors.New("a token_type that is no authentication scheme")
+	}
+	return nil
+}
+
+// secrets returns what of a request must not be seen in an answer to it, as it
+// is and as it was encoded.
+func (e endpoint) secrets(form url.Values) []string {
+	raw := []string{e.clientSecret}
+	for name, values := range form {
+		switch name {
+		case "grant_type", "scope", "client_id":
+		default:
+			raw = append(raw, values...)
+		}
+	}
+	escaped := url.QueryEscape(e.clientSecret)
+	secrets := []string{base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(e.clientID) + ":" + escaped))}
+	for _, s := range raw {
+		if s != "" {
+			secrets = append(secrets, s, url.QueryEscape(s))
+		}
+	}
+	// Where one holds another, the longer one goes first.
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return secrets
 }
 
 // refusal makes an error of an answer that is none of success. A server may
 // repeat what it was sent; secrets are taken out.
 func (a answer) refusal(resp *http.Response, secrets []string) error {
-	clean := func(s string) string {
+	redact := func(s string) string {
 		for _, secret := range secrets {
-			if secret != "" {
-				s = strings.ReplaceAll(s, secret, "[redacted]")
-			}
+			s = strings.ReplaceAll(s, secret, "[redacted]")
 		}
 		return s
 	}
-	return withoutBody(&oauth2.RetrieveError{
+	return clean(&oauth2.RetrieveError{
 		Response:         resp,
-		ErrorCode:        clean(a.errorCode),
-		ErrorDescription: clean(a.description),
-		ErrorURI:         clean(a.uri),
+		ErrorCode:        redact(a.errorCode),
+		ErrorDescription: redact(a.description),
+		ErrorURI:         redact(a.uri),
 	})
-}
-
-// printable cuts a server's text to what RFC 6749 section 5.2 lets it contain
-// and to a length fit for a log line.
-func printable(s string) string {
-	if len(s) > 200 {
-		s = s[:200]
-	}
-	if i := slices.IndexFunc([]byte(s), func(c byte) bool { return c < 0x20 || c > 0x7e }); i < 0 {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '?'
-		}
-		return r
-	}, s)
 }

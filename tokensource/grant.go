@@ -121,7 +121,7 @@ func GrantFrom(src func(ctx context.Context) oauth2.TokenSource) Grant {
 		}
 		token, err := source.Token()
 		if err != nil {
-			return nil, withoutBody(err)
+			return nil, clean(err)
 		}
 		return token, nil
 	}

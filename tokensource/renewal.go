@@ -37,8 +37,9 @@ func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool)
 	detached := marks.WithRenewal(context.WithoutCancel(caller), s)
 	ctx, cancel := context.WithTimeout(detached, s.timeout())
 	defer cancel()
-	s.abort.Store(&cancel)
 	r := &renewal{Session: s, ctx: ctx, seen: seen, forced: forced, start: time.Now()}
+	// If Set comes after this line it ends this renewal, if before, run sees it.
+	s.abort.Store(&abort{s.load().epoch, cancel})
 	token, err := r.run()
 	for _, e := range r.events {
 		s.emit(detached, e)
@@ -52,20 +53,21 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	if st.token != r.seen || st.dead || st.err != nil && now < st.renewal {
 		return nil, errAgain
 	}
-	unlock, err := r.lock(r.ctx)
-	if err != nil {
-		return r.fail(st, err)
-	}
-	defer unlock()
-
 	good := now < min(st.usable, st.renewal) && !r.forced
+	unlock, err := r.lock(r.ctx)
+	if err == nil {
+		defer unlock()
+	}
 	if st.unsaved && (good || st.token == nil) {
-		if st = r.saveAgain(st); st == nil {
+		if st = r.saveAgain(st, err); st == nil {
 			return nil, errAgain
 		}
 	}
-	if good {
+	switch {
+	case good:
 		return st.token, nil
+	case err != nil:
+		return r.fail(st, err)
 	}
 	var (
 		spent *oauth2.Token
@@ -74,6 +76,8 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	for range maxRounds {
 		adopted, err := r.adopt(st)
 		switch {
+		case err != nil && cause != nil:
+			return r.latch(st, cause)
 		case err != nil:
 			return r.fail(st, err)
 		case adopted == nil:
@@ -85,14 +89,19 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		if cause != nil && same(st.token, spent) {
 			break
 		}
-		if err := r.admit(st); err != nil {
-			return nil, err
+		// Those who wait because the token has expired are not to fail by what
+		// only answers a rejection.
+		rejected := r.forced && time.Now().UnixNano() < st.usable
+		if rejected {
+			if err := r.admit(st); err != nil {
+				return nil, err
+			}
 		}
 		token, err := r.obtain(st.token)
 		switch {
 		case err == nil:
 			return r.publish(st, token)
-		case errors.Is(err, ErrNoToken) && st.token == nil, errors.Is(err, ErrUnchanged) && r.forced:
+		case errors.Is(err, ErrNoToken) && st.token == nil, errors.Is(err, ErrUnchanged) && rejected:
 			return nil, err
 		case !final(err, st.token):
 			return r.fail(st, err)
@@ -127,10 +136,8 @@ func (r *renewal) adopt(st *state) (*state, error) {
 	case token.AccessToken == "" && token.RefreshToken == "", same(token, st.token):
 		return st, nil
 	}
-	if token.AccessToken != "" {
-		if err := check(token); err != nil {
-			return nil, fmt.Errorf("loading from the store: %w", err)
-		}
+	if err := wellFormed(token); err != nil {
+		return nil, fmt.Errorf("loading from the store: %w", err)
 	}
 	now := time.Now()
 	next := st.after(clone(token), r.skew(), now)
@@ -148,7 +155,7 @@ func (r *renewal) admit(st *state) error {
 	if limit == 0 {
 		limit = defaultMaxForced
 	}
-	if !r.forced || limit < 0 {
+	if limit < 0 {
 		return nil
 	}
 	r.replaced = slices.DeleteFunc(r.replaced, func(t time.Time) bool {
@@ -176,7 +183,7 @@ func (r *renewal) obtain(current *oauth2.Token) (token *oauth2.Token, err error)
 		return err
 	})
 	if err != nil {
-		return nil, withoutBody(err)
+		return nil, clean(err)
 	}
 	if err := check(token); err != nil {
 		return nil, err
@@ -212,6 +219,12 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 		saveErr = r.saveDetached(token)
 		now = time.Now()
 		next = st.after(token, r.skew(), now)
+		if at := now.UnixNano(); next.usable <= at {
+			// Clocks differ, or the exchange took long. A token that was obtained
+			// just now is tried; not to would be an exchange for every request.
+			next.usable = at + int64(time.Second)
+			next.renewal = next.usable
+		}
 		r.markSaved(next, saveErr, now)
 		return next
 	}) {
@@ -235,13 +248,15 @@ func (r *renewal) saveDetached(token *oauth2.Token) error {
 	return r.save(ctx, token)
 }
 
-// saveAgain brings a Store that is behind up to date, and returns the state to
-// go on from, nil if st is void.
-func (r *renewal) saveAgain(st *state) *state {
+// saveAgain brings a Store that is behind up to date, unless its lock could
+// not be had, which is err. It returns the state to go on from, nil if st is
+// void.
+func (r *renewal) saveAgain(st *state, err error) *state {
 	next := *st
-	var err error
 	if !r.put(st, func() *state {
-		err = r.saveDetached(st.token)
+		if err == nil {
+			err = r.saveDetached(st.token)
+		}
 		r.markSaved(&next, err, time.Now())
 		return &next
 	}) {

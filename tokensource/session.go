@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/authtrip/authtrip/internal/field"
 	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
@@ -18,6 +17,7 @@ import (
 const (
 	defaultSkew = 10 * time.Second
 	saveBackoff = time.Second
+	lookAgain   = 100 * time.Millisecond
 )
 
 // A Session is one signed-in identity: a token, and the means to renew it. It
@@ -85,8 +85,7 @@ type Session struct {
 
 	state  atomic.Pointer[state]
 	flight singleflight.Group
-	// abort ends the renewal under way.
-	abort atomic.Pointer[context.CancelFunc]
+	abort  atomic.Pointer[abort]
 
 	// writing holds one value while somebody writes first the Store and then
 	// state: the two must not disagree on who came last. A channel, because
@@ -97,6 +96,12 @@ type Session struct {
 	// Only the renewal under way uses the fields below.
 	replaced []time.Time // when Renew last replaced tokens
 	limited  bool        // the last attempt to do so was refused
+}
+
+// An abort ends the renewal under way, which began in epoch.
+type abort struct {
+	epoch  uint64
+	cancel context.CancelFunc
 }
 
 // errAgain ends a renewal whose premise has gone: look at the state again.
@@ -127,7 +132,7 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 			return nil, st.err
 		case now < st.usable:
 			if now >= st.next {
-				s.renewAhead(ctx, st)
+				s.renewAhead(ctx, st, now)
 			}
 			return st.token, nil
 		case st.err != nil && now < st.renewal:
@@ -141,10 +146,11 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 }
 
 // renewAhead starts a renewal that nobody waits for. One caller does; the
-// others find next moved on, and have nothing to look at before the expiry.
-func (s *Session) renewAhead(ctx context.Context, st *state) {
+// others find next moved on. It does not move far, since what is under way may
+// be something else, and then this has to be started again.
+func (s *Session) renewAhead(ctx context.Context, st *state, now int64) {
 	started := *st
-	started.next = st.usable
+	started.next = now + min((st.usable-now)/8, int64(lookAgain))
 	if s.state.CompareAndSwap(st, &started) {
 		s.start(ctx, st.token, false)
 	}
@@ -182,11 +188,11 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 // If the Store fails, the error says so, but the token is in use all the same,
 // and saving it is tried again later. ctx bounds the wait for the Store.
 func (s *Session) Set(ctx context.Context, token *oauth2.Token) error {
-	switch {
-	case token == nil || token.AccessToken == "" && token.RefreshToken == "":
+	if token == nil || token.AccessToken == "" && token.RefreshToken == "" {
 		return errors.New("tokensource: Session.Set: token is empty")
-	case field.HasControl(token.AccessToken) || field.HasControl(token.RefreshToken):
-		return errors.New("tokensource: Session.Set: token has a control character")
+	}
+	if err := wellFormed(token); err != nil {
+		return fmt.Errorf("tokensource: Session.Set: %w", err)
 	}
 	return s.replace(ctx, clone(token), EventSet)
 }
@@ -206,8 +212,8 @@ func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKi
 	}
 	// What a renewal brings now is void. To end it sooner would be to risk its
 	// token, had this failed.
-	if abort := s.abort.Load(); abort != nil {
-		(*abort)()
+	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
+		a.cancel()
 	}
 	now := time.Now()
 	s.emit(ctx, Event{Kind: kind, Generation: st.generation, Duration: now.Sub(start), Lifetime: lifeOf(token, now)})
@@ -220,17 +226,18 @@ func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKi
 // write saves and publishes token, or none. The state is nil if it did neither.
 func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error) {
 	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		defer unlock()
 	}
-	defer unlock()
 	if err := s.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer s.release()
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
-	defer cancel()
-	err = s.save(ctx, token)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout())
+		defer cancel()
+		err = s.save(ctx, token)
+	}
 	now := time.Now()
 	st := s.load().after(token, s.skew(), now)
 	st.epoch++
@@ -267,9 +274,15 @@ func (s *Session) skew() time.Duration {
 	return max(s.Skew, 0)
 }
 
-// acquire waits for the right to write.
+// acquire waits for the right to write. There being no need to wait, it does
+// not mind a context that has ended: a sign-out is one all the same.
 func (s *Session) acquire(ctx context.Context) error {
 	s.once.Do(func() { s.writing = make(chan struct{}, 1) })
+	select {
+	case s.writing <- struct{}{}:
+		return nil
+	default:
+	}
 	select {
 	case s.writing <- struct{}{}:
 		return nil
@@ -286,16 +299,15 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 	if !ok {
 		return func() {}, nil
 	}
+	var release func()
 	err = rescue.Do("tokensource: Store.Lock", func() (err error) {
-		unlock, err = locker.Lock(ctx)
+		release, err = locker.Lock(ctx)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tokensource: locking the store: %w", err)
 	}
-	return func() {
-		_ = rescue.Do("unlock", func() error { unlock(); return nil })
-	}, nil
+	return func() { _ = rescue.Do("unlock", func() error { release(); return nil }) }, nil
 }
 
 // save brings the Store to hold token, or nothing.

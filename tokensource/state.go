@@ -98,22 +98,27 @@ func backoff(failures int, err error) time.Duration {
 	return max(d, min(retryAfter(err, time.Now()), maxRetry))
 }
 
-// retryAfter returns what the server asked for by Retry-After (RFC 9110
-// section 10.2.3), or a grant by a RetryError of its own.
+// retryAfter returns how long the server asked to wait, or a grant by a
+// RetryError of its own.
 func retryAfter(err error, now time.Time) time.Duration {
 	if re, ok := errors.AsType[*RetryError](err); ok {
 		return re.At.Sub(now)
 	}
-	re, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok || re.Response == nil {
-		return 0
+	if re, ok := errors.AsType[*oauth2.RetrieveError](err); ok && re.Response != nil {
+		return parseRetryAfter(re.Response.Header.Get("Retry-After"), now)
 	}
-	value := strings.TrimSpace(re.Response.Header.Get("Retry-After"))
+	return 0
+}
+
+// parseRetryAfter reads a Retry-After field (RFC 9110 section 10.2.3), up to
+// maxRetry. What is neither seconds nor a date is zero.
+func parseRetryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(seconds, uint64(maxRetry/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return at.Sub(now)
+		return min(at.Sub(now), maxRetry)
 	}
 	return 0
 }

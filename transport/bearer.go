@@ -45,9 +45,9 @@ func (t *Bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		hop.CloseBody(req)
 		return nil, err
 	case values == nil:
-		return base(t.Base).RoundTrip(req)
+		return send(t.Base, req, req)
 	}
-	return send(base(t.Base), hop.With(req, hop.Authorization, values), req)
+	return send(t.Base, hop.With(req, hop.Authorization, values), req)
 }
 
 // authorize returns the field's values, nil if req is to go as it is.

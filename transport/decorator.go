@@ -66,8 +66,8 @@ func admit(req *http.Request, audience *Audience, source any) (verdict, error) {
 // send makes one attempt on behalf of the caller's request. Whatever base
 // does, the result is a response or an error, and the response names the
 // caller's request: that keeps the redirect chain walkable.
-func send(base http.RoundTripper, attempt, caller *http.Request) (*http.Response, error) {
-	resp, err := base.RoundTrip(attempt)
+func send(rt http.RoundTripper, attempt, caller *http.Request) (*http.Response, error) {
+	resp, err := base(rt).RoundTrip(attempt)
 	switch {
 	case err != nil:
 		if resp != nil {

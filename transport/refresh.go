@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/authtrip/authtrip/internal/hop"
@@ -71,10 +70,7 @@ type Refresh struct {
 	Base http.RoundTripper
 
 	header header
-
-	// owed is the rejection that no request has answered yet by a renewal,
-	// because the one that met it could not be sent again.
-	owed atomic.Pointer[rejection]
+	owed   owed
 }
 
 // A RenewalError says that a request was rejected, that the token could not be
@@ -108,17 +104,6 @@ func (e *RenewalError) Timeout() bool {
 
 var errRefreshSource = errors.New("transport: Refresh.Source is nil")
 
-// A rejection is what is remembered of a response that did not accept token.
-type rejection struct {
-	token      *oauth2.Token
-	status     int
-	challenges []string
-}
-
-func (r *rejection) failed(err error) error {
-	return &RenewalError{StatusCode: r.status, Challenges: r.challenges, Err: err}
-}
-
 // RoundTrip implements [http.RoundTripper].
 func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, values, err := t.authorize(req)
@@ -127,7 +112,7 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 		hop.CloseBody(req)
 		return nil, err
 	case values == nil:
-		return base(t.Base).RoundTrip(req)
+		return send(t.Base, req, req)
 	}
 	source := req // of the attempts' bodies
 	if t.ReplayBuffer > 0 && !replayable(req) && req.ContentLength <= t.ReplayBuffer {
@@ -138,7 +123,7 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	resp, err := send(base(t.Base), hop.With(source, hop.Authorization, values), req)
+	resp, err := send(t.Base, hop.With(source, hop.Authorization, values), req)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +137,7 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	r := &rejection{token: token, status: resp.StatusCode, challenges: slices.Clone(resp.Header.Values("WWW-Authenticate"))}
 	if !replayable(source) {
-		t.owed.Store(r)
+		t.owed.add(r)
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
 		return resp, nil
 	}
@@ -174,14 +159,14 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 	ctx, wait := waiting(req)
 	defer wait.stop()
 	token, err := call(ctx, "transport: Source", t.Source.Token)
-	if owed := t.owed.Load(); owed != nil && err == nil && token == owed.token {
-		token, err = t.settle(ctx, owed)
-	}
 	if err != nil {
 		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
 			err = nil
 		}
 		return nil, nil, err
+	}
+	if r := t.owed.of(token); r != nil {
+		return t.settle(ctx, req, r)
 	}
 	values, err := t.header.values(token)
 	return token, values, err
@@ -189,27 +174,38 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 
 // settle has the token renewed that an earlier request, which could not be
 // sent again, found rejected.
-func (t *Refresh) settle(ctx context.Context, owed *rejection) (*oauth2.Token, error) {
-	token, err := t.renew(ctx, owed.token)
-	switch {
-	case errors.Is(err, tokensource.ErrUnchanged):
-		token = owed.token
-	case err != nil:
-		return nil, owed.failed(err)
+func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (*oauth2.Token, []string, error) {
+	start := time.Now()
+	token, values, err := t.renew(ctx, r.token)
+	if errors.Is(err, tokensource.ErrUnchanged) {
+		token = r.token
+		values, err = t.header.values(token)
 	}
-	t.owed.CompareAndSwap(owed, nil)
-	return token, nil
+	if err != nil {
+		t.emit(req, Event{
+			Kind: EventRenewalFailed, StatusCode: r.status, Generation: t.generation(r.token),
+			Duration: time.Since(start), Err: err,
+		})
+		return nil, nil, r.failed(err)
+	}
+	t.owed.remove(r)
+	return token, values, nil
 }
 
-// renew returns a token other than rejected, or an error.
-func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
+// renew returns a token other than rejected with the field's values, or an
+// error.
+func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, []string, error) {
 	token, err := call(ctx, "transport: Source", func(ctx context.Context) (*oauth2.Token, error) {
 		return t.Source.Renew(ctx, rejected)
 	})
 	if err == nil && token == rejected {
 		err = tokensource.ErrUnchanged
 	}
-	return token, err
+	if err != nil {
+		return nil, nil, err
+	}
+	values, err := t.header.values(token)
+	return token, values, err
 }
 
 // again renews the token and makes the second attempt.
@@ -219,12 +215,8 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 	h := hold(resp)
 	start := time.Now()
 	ctx, wait := waiting(req)
-	token, err := t.renew(ctx, r.token)
+	token, values, err := t.renew(ctx, r.token)
 	wait.stop()
-	var values []string
-	if err == nil {
-		values, err = t.header.values(token)
-	}
 	e.Duration = time.Since(start)
 	if errors.Is(err, tokensource.ErrUnchanged) {
 		e.Kind = EventUnchanged
@@ -247,7 +239,7 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 		}
 	}
 	h.discard()
-	resp, err = send(base(t.Base), second, req)
+	resp, err = send(t.Base, second, req)
 	e.Kind, e.StatusCode, e.Generation, e.Err = EventReplayed, 0, t.generation(token), err
 	if err == nil {
 		e.StatusCode = resp.StatusCode

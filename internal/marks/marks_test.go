@@ -1,0 +1,52 @@
+package marks_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/authtrip/authtrip/internal/marks"
+)
+
+type owner struct{ _ int }
+
+func TestMarks(t *testing.T) {
+	a, b := new(owner), new(owner)
+	type key struct{}
+	none := context.WithValue(t.Context(), key{}, a)
+	off := marks.WithoutCredentials(none)
+	renewal := marks.WithRenewal(none, a)
+	tests := []struct {
+		name          string
+		ctx           context.Context
+		off, ofA, ofB bool
+	}{
+		{"none", none, false, false, false},
+		{"off", off, true, false, false},
+		{"renewal", renewal, false, true, false},
+		{"off within a renewal", marks.WithoutCredentials(renewal), true, true, false},
+		{"renewal within off", marks.WithRenewal(off, a), true, true, false},
+		{"renewal within another's", marks.WithRenewal(renewal, b), false, true, true},
+		{"below", context.WithValue(context.WithoutCancel(renewal), key{}, b), false, true, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := marks.Of(tt.ctx)
+			if m.Off() != tt.off || m.Renewal(a) != tt.ofA || m.Renewal(b) != tt.ofB {
+				t.Errorf("got %v, %v, %v, want %v, %v, %v", m.Off(), m.Renewal(a), m.Renewal(b), tt.off, tt.ofA, tt.ofB)
+			}
+		})
+	}
+	if marks.Of(none) != nil {
+		t.Error("a context without marks has some")
+	}
+}
+
+// Sources may be of any type, functions and nil included.
+func TestRenewalOfUncomparable(t *testing.T) {
+	m := marks.Of(marks.WithRenewal(marks.WithoutCredentials(t.Context()), new(owner)))
+	for _, o := range []any{nil, func() {}, []int{1}, map[int]int{}, struct{ f func() }{}} {
+		if m.Renewal(o) {
+			t.Errorf("a %T has a renewal", o)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package transport_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/authtrip/authtrip/transport"
+)
+
+func BenchmarkHotPath(b *testing.B) {
+	req, base := hot(b)
+	s := signedIn(b)
+	for _, bm := range []struct {
+		name string
+		rt   http.RoundTripper
+	}{
+		{"none", base},
+		{"Bearer", &transport.Bearer{Source: s, Base: base}},
+		{"Refresh", &transport.Refresh{Source: s, Base: base}},
+	} {
+		b.Run(bm.name+"/serial", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := bm.rt.RoundTrip(req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(bm.name+"/parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				req := ownResponse(req)
+				for pb.Next() {
+					if _, err := bm.rt.RoundTrip(req); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkAudience(b *testing.B) {
+	origins := &transport.Audience{Origins: []string{"https://other.example.com", "https://*.example.com"}}
+	first, third := chain(b, apiURL), chain(b, apiURL, apiURL, apiURL)
+	for _, bm := range []struct {
+		name     string
+		audience *transport.Audience
+		req      *http.Request
+	}{
+		{"nil", nil, first},
+		{"nil/redirected", nil, third},
+		{"Origins", origins, first},
+		{"Origins/redirected", origins, third},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if ok, err := bm.audience.Allows(bm.req); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+	}
+}
