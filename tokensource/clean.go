@@ -61,9 +61,15 @@ type cleaned struct {
 func (e *cleaned) Is(target error) bool { return errors.Is(e.original, target) }
 
 func (e *cleaned) As(target any) bool {
-	switch target.(type) {
+	switch target := target.(type) {
 	case **oauth2.RetrieveError, **url.Error:
 		return errors.As(e.error, target)
+	case **RetryError: // it prints what it wraps, which may be the culprit
+		re, ok := errors.AsType[*RetryError](e.original)
+		if ok {
+			*target = &RetryError{At: re.At, Err: clean(re.Err)}
+		}
+		return ok
 	}
 	return errors.As(e.original, target)
 }

@@ -50,10 +50,14 @@ func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool)
 func (r *renewal) run() (*oauth2.Token, error) {
 	// Between the caller's look at the state and this flight another may have ended.
 	st, now := r.load(), r.start.UnixNano()
-	if st.token != r.seen || st.dead || st.err != nil && now < st.renewal {
+	good := now < min(st.usable, st.renewal) && !r.forced
+	switch {
+	case st.token != r.seen, st.dead:
+		return nil, errAgain
+	case good && st.unsaved: // that is what there is to do
+	case st.err != nil && now < st.renewal:
 		return nil, errAgain
 	}
-	good := now < min(st.usable, st.renewal) && !r.forced
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()

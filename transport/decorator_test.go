@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -660,34 +659,38 @@ func TestOutermostWins(t *testing.T) {
 	}
 }
 
-// A Source that asks for its own token while it renews it, by a request through
-// the decorator, is told so.
+// A Grant whose own request goes through the decorator that waits for it is told
+// so: it would wait for itself, or show the old token to the token endpoint.
 func TestReentry(t *testing.T) {
 	each(t, func(t *testing.T, make func(parts) decorator) {
 		synctest.Test(t, func(t *testing.T) {
 			var d decorator
-			var seen atomic.Value
+			var met error
 			tokenEndpoint := &http.Client{Transport: transport.Func(func(req *http.Request) (*http.Response, error) {
 				return d.RoundTrip(req)
 			})}
 			s := &tokensource.Session{Grant: func(ctx context.Context, _ *oauth2.Token) (*oauth2.Token, error) {
 				req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "https://login.example.com/token", newBody("secret"))
-				resp, err := tokenEndpoint.Do(req)
-				if err == nil {
-					resp.Body.Close()
-					return nil, errors.New("the request went out")
-				}
-				seen.Store(err)
-				return nil, err
+				_, met = tokenEndpoint.Do(req)
+				return nil, met
 			}}
 			base := newScript(accept("new"))
 			d = make(parts{source: s, base: base})
 			_, err := d.RoundTrip(get(t))
-			if err == nil || !strings.Contains(err.Error(), "decorated") {
+			if err == nil || met == nil || !strings.Contains(err.Error(), "decorated") {
 				t.Errorf("without a token: got %v, want an error that says what is wrong", err)
 			}
-			if seen.Load() == nil {
-				t.Error("the Grant's request met no error")
+			// With a token that is still good there would be no waiting.
+			if err := s.Set(t.Context(), &oauth2.Token{AccessToken: "old"}); err != nil {
+				t.Fatal(err)
+			}
+			old, err := s.Token(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			met = nil
+			if _, err := s.Renew(t.Context(), old); err == nil || met == nil {
+				t.Errorf("with a token: got %v, and %v for the Grant's request, want errors", err, met)
 			}
 			if n := len(base.sent()); n != 0 {
 				t.Errorf("%d requests were sent, want none", n)

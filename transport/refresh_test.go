@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -80,6 +81,15 @@ func TestRefreshSendsTwiceAtMost(t *testing.T) {
 		{"neither answer nor error", func(*http.Request) (*http.Response, error) { return nil, nil }, 0, nil},
 	}
 	for _, tt := range tests {
+		t.Run(tt.name+", no body", func(t *testing.T) {
+			base := newScript(answer(http.StatusUnauthorized, ""), tt.second, answer(http.StatusOK, "a third attempt"))
+			if _, err := (&transport.Refresh{Source: tokens("old", "new", "newer"), Base: base}).RoundTrip(get(t)); (err == nil) != (tt.want != 0) {
+				t.Errorf("got %v", err)
+			}
+			if n := len(base.sent()); n != 2 {
+				t.Errorf("%d attempts, want 2", n)
+			}
+		})
 		t.Run(tt.name, func(t *testing.T) {
 			refused := newBody("no")
 			base := newScript(reply(http.StatusUnauthorized, refused), tt.second, answer(http.StatusOK, "a third attempt"))
@@ -178,6 +188,7 @@ func TestRenewalError(t *testing.T) {
 		{"try again", refusing(&tokensource.RetryError{Err: errSource}), errSource, false},
 		{"deadline", refusing(fmt.Errorf("waiting: %w", context.DeadlineExceeded)), context.DeadlineExceeded, true},
 		{"timeout within", refusing(&tokensource.RetryError{Err: context.DeadlineExceeded}), context.DeadlineExceeded, true},
+		{"no timeout", refusing(&url.Error{Op: "Post", Err: errSource}), errSource, false},
 		{"canceled", refusing(context.Canceled), context.Canceled, false},
 		{"signed out", refusing(tokensource.ErrNoToken), tokensource.ErrNoToken, false},
 		{"neither token nor error", refusing(nil), nil, false},
@@ -384,37 +395,6 @@ func TestRefreshStreamingBodyStraggler(t *testing.T) {
 			t.Errorf("got %d: the rejection of the second token was forgotten", status)
 		}
 	})
-}
-
-// A Renewer may have a token for each of several users. Another one's request in
-// between does not make Refresh forget a rejection.
-func TestRefreshStreamingBodyOfTwoUsers(t *testing.T) {
-	type user struct{}
-	sources := map[string]*renewer{"a": tokens("a", "new a"), "b": tokens("b")}
-	pick := func(ctx context.Context) *renewer { return sources[ctx.Value(user{}).(string)] }
-	source := &renewer{
-		token: func(ctx context.Context) (*oauth2.Token, error) { return pick(ctx).Token(ctx) },
-		renew: func(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
-			return pick(ctx).Renew(ctx, rejected)
-		},
-	}
-	of := func(name string, req *http.Request) *http.Request {
-		return req.WithContext(context.WithValue(req.Context(), user{}, name))
-	}
-	rt := &transport.Refresh{Source: source}
-	rt.Base = transport.Func(func(req *http.Request) (*http.Response, error) {
-		if req.Header.Get("Authorization") != "Bearer a" {
-			return response(req, http.StatusOK, newBody("")), nil
-		}
-		do(t, rt, of("b", get(t))) // goes out and comes back while a's is under way
-		return response(req, http.StatusUnauthorized, newBody("")), nil
-	})
-	for _, want := range []int{http.StatusUnauthorized, http.StatusOK} {
-		req, _ := stream(t, "body")
-		if status, _ := do(t, rt, of("a", req)); status != want {
-			t.Errorf("got %d, want %d", status, want)
-		}
-	}
 }
 
 func TestRejected(t *testing.T) {

@@ -103,9 +103,8 @@ func TestContextEndsTheWaitBesideRequestCancel(t *testing.T) {
 func TestContextOfRequestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var late []context.Context
-		source := tokens("old")
-		source.token = func(ctx context.Context) (*oauth2.Token, error) {
-			if err := ctx.Err(); err != nil && len(late) == 0 {
+		look := func(ctx context.Context) {
+			if err := ctx.Err(); err != nil {
 				t.Errorf("the context has ended before its request: %v", err)
 			}
 			select {
@@ -116,27 +115,45 @@ func TestContextOfRequestCancel(t *testing.T) {
 			if _, ok := ctx.Deadline(); !ok {
 				t.Error("the deadline was lost")
 			}
-			late = append(late, ctx)
-			return &oauth2.Token{AccessToken: "old"}, nil
 		}
-		unasked := tokens("old")
-		unasked.token = func(ctx context.Context) (*oauth2.Token, error) {
-			late = append(late, ctx) // and is not looked at during the call
-			return &oauth2.Token{AccessToken: "old"}, nil
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		for _, source := range []*renewer{source, unasked} {
-			req := get(t).WithContext(ctx)
-			req.Cancel = make(chan struct{})
-			do(t, &transport.Bearer{Source: source, Base: newScript(answer(http.StatusOK, ""))}, req)
-		}
-		// Nothing is left running, and whoever kept the context does not wait for ever.
-		for _, ctx := range late {
-			<-ctx.Done()
-			if ctx.Err() == nil {
-				t.Error("Done is closed but Err is nil")
+		for name, look := range map[string]func(context.Context){"looked at": look, "only kept": func(context.Context) {}} {
+			source := tokens("old", "new")
+			token, renew := source.token, source.renew
+			source.token = func(ctx context.Context) (*oauth2.Token, error) {
+				look(ctx)
+				late = append(late, ctx)
+				return token(ctx)
 			}
+			source.renew = func(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
+				look(ctx)
+				late = append(late, ctx)
+				return renew(ctx, rejected)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			for _, rt := range []http.RoundTripper{
+				&transport.Bearer{Source: source, Base: newScript(answer(http.StatusOK, ""))},
+				&transport.Refresh{Source: source, Base: newScript(accept("new"))},
+			} {
+				req := get(t).WithContext(ctx)
+				req.Cancel = make(chan struct{})
+				do(t, rt, req)
+			}
+			if len(late) != 3 {
+				t.Fatalf("%s: %d contexts, want three", name, len(late))
+			}
+			// Whoever kept the context does not wait for ever, and nothing is left running.
+			for i, ctx := range late {
+				select {
+				case <-ctx.Done():
+				default:
+					t.Errorf("%s: context %d outlives its call", name, i)
+				}
+				if ctx.Err() == nil {
+					t.Errorf("%s: Err of context %d is nil", name, i)
+				}
+			}
+			late = nil
 		}
 	})
 }

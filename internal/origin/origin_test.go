@@ -56,6 +56,14 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// A URL need not come from url.Parse, which folds the scheme.
+func TestOfFoldsTheScheme(t *testing.T) {
+	got, err := origin.Of(&url.URL{Scheme: "HTTPS", Host: "example.com"})
+	if want := (origin.Origin{Scheme: "https", Host: "example.com", Port: "443"}); got != want || err != nil {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}
+
 func TestOfErrors(t *testing.T) {
 	for name, u := range map[string]*url.URL{
 		"nil":             nil,
