@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	duration := flag.Duration("duration", 7*time.Second, "how long to call")
+	duration := flag.Duration("duration", 7500*time.Millisecond, "how long to call")
 	callers := flag.Int("callers", 500, "goroutines that call, on each side")
 	every := flag.Duration("every", 250*time.Millisecond, "pause of a goroutine between calls, on average")
 	flag.Parse()
