@@ -260,6 +260,11 @@ func (s *Session) Generation(token *oauth2.Token) uint64 {
 	return 0
 }
 
+// String says which generation s is at.
+func (s *Session) String() string {
+	return fmt.Sprintf("tokensource.Session(generation %d)", s.load().generation)
+}
+
 func (s *Session) timeout() time.Duration {
 	if s.Timeout > 0 {
 		return s.Timeout

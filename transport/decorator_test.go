@@ -25,7 +25,7 @@ import (
 // set.
 func everything(t *testing.T) (*http.Request, *bodies) {
 	req, b := replayable(t, "a body")
-	cancel := make(chan struct{})
+	setCancel(req, make(chan struct{}))
 	req.Header = http.Header{
 		"Accept":     append(make([]string, 0, 4), "application/json"),
 		"X-Many":     {"1", "2"},
@@ -38,7 +38,6 @@ func everything(t *testing.T) (*http.Request, *bodies) {
 	req.TransferEncoding = append(make([]string, 0, 4), "chunked")
 	req.Trailer = http.Header{"X-Sum": nil}
 	req.Close = true
-	req.Cancel = cancel
 	req.Response = &http.Response{Request: newRequest(t, http.MethodGet, apiURL, nil)}
 	return req, b
 }
@@ -103,7 +102,7 @@ func alike(req *http.Request) map[string]any {
 	return map[string]any{
 		"Method": req.Method, "URL": req.URL.String(), "Host": req.Host, "Proto": req.Proto, "Header": h,
 		"ContentLength": req.ContentLength, "TransferEncoding": req.TransferEncoding, "Close": req.Close,
-		"Trailer": reflect.ValueOf(req.Trailer).Pointer(), "Cancel": reflect.ValueOf(req.Cancel).Pointer(),
+		"Trailer": reflect.ValueOf(req.Trailer).Pointer(), "Cancel": reflect.ValueOf(*req).FieldByName("Cancel").Pointer(),
 		"Response": reflect.ValueOf(req.Response).Pointer(), "GetBody": reflect.ValueOf(req.GetBody).Pointer(),
 		"Context": fmt.Sprintf("%p", req.Context()),
 	}
@@ -364,8 +363,10 @@ func TestAuthorization(t *testing.T) {
 		{"empty field", oauth2.Token{AccessToken: "abc"}, http.Header{"Authorization": {""}}, []string{"Bearer abc"}},
 		{"field without values", oauth2.Token{AccessToken: "abc"}, http.Header{"Authorization": nil}, []string{"Bearer abc"}},
 		{
-			"empty fields in odd spellings", oauth2.Token{AccessToken: "abc"},
-			http.Header{"authorization": {""}, "AUTHORIZATION": {"", ""}}, []string{"Bearer abc"},
+			"empty fields in odd spellings",
+			oauth2.Token{AccessToken: "abc"},
+			http.Header{"authorization": {""}, "AUTHORIZATION": {"", ""}},
+			[]string{"Bearer abc"},
 		},
 	}
 	each(t, func(t *testing.T, make func(parts) decorator) {

@@ -36,7 +36,8 @@ func TestEvents(t *testing.T) {
 		{
 			"plain", renewed,
 			[]transport.Func{answer(200, "")},
-			[]func(*testing.T) *http.Request{get, streamed}, nil,
+			[]func(*testing.T) *http.Request{get, streamed},
+			nil,
 		},
 		{
 			"replayed", renewed,
@@ -126,7 +127,8 @@ func TestEvents(t *testing.T) {
 			[]func(*testing.T) *http.Request{
 				func(t *testing.T) *http.Request { req := get(t); req.SetBasicAuth("u", "p"); return req },
 				func(t *testing.T) *http.Request { return get(t).WithContext(transport.WithoutCredentials(t.Context())) },
-			}, nil,
+			},
+			nil,
 		},
 	}
 	for _, tt := range tests {

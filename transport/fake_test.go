@@ -52,6 +52,13 @@ func newRequest(t testing.TB, method, url string, body io.Reader) *http.Request 
 
 func get(t testing.TB) *http.Request { return newRequest(t, http.MethodGet, apiURL, nil) }
 
+// setCancel sets the deprecated field that http.Client still sets, beside the
+// context, for what goes through a RoundTripper unknown to it.
+func setCancel(req *http.Request, cancel <-chan struct{}) *http.Request {
+	req.Cancel = cancel //lint:ignore SA1019 see above
+	return req
+}
+
 // stream returns a request whose body can be had once only.
 func stream(t testing.TB, s string) (*http.Request, *counted) {
 	body := newBody(s)

@@ -46,8 +46,8 @@ func hold(resp *http.Response) *held {
 	}
 	if h.release() {
 		body.Close()
-	} else if h.err != io.EOF {
-		h.err = errGivenUp
+	} else {
+		h.err = errGivenUp // even if it looked like the end
 	}
 	return h
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,13 +26,16 @@ const (
 	patience = time.Second
 )
 
-func text(n int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "%d,", i)
+// text returns n bytes in which one lost or doubled shows.
+func text(n int) string { return numbers()[:n] }
+
+var numbers = sync.OnceValue(func() string {
+	var b []byte
+	for i := int64(0); len(b) < 1<<20; i++ {
+		b = append(strconv.AppendInt(b, i, 10), ',')
 	}
-	return b.String()[:n]
-}
+	return string(b)
+})
 
 var sizes = []int{0, 1, 10, kept - 1, kept, kept + 1, kept + 2, 1 << 20}
 

@@ -74,23 +74,28 @@ func TestOwedBesideAnotherUsersRequest(t *testing.T) {
 	}
 }
 
-// Rejections are remembered for each token, 16 at least.
+// Rejections are remembered for each token, 16 at least, though they come in and
+// are settled all at once.
 func TestOwedByManyUsers(t *testing.T) {
-	rt := &transport.Refresh{Source: &users{}, Base: transport.Func(acceptNew)}
-	var names []string
-	for i := range 16 {
-		names = append(names, fmt.Sprint("user", i))
-	}
-	for _, want := range []int{http.StatusUnauthorized, http.StatusOK, http.StatusOK} {
-		var all sync.WaitGroup
-		for _, name := range names {
-			all.Go(func() {
-				if got := upload(t, rt, name); got != want {
-					t.Errorf("%s got %d, want %d", name, got, want)
-				}
-			})
+	const uploads = 16
+	for range 100 {
+		var all, answered sync.WaitGroup
+		rt := &transport.Refresh{Source: &users{}, Base: transport.Func(func(req *http.Request) (*http.Response, error) {
+			answered.Done()
+			answered.Wait()
+			return acceptNew(req)
+		})}
+		for _, want := range []int{http.StatusUnauthorized, http.StatusOK, http.StatusOK} {
+			answered.Add(uploads)
+			for i := range uploads {
+				all.Go(func() {
+					if got := upload(t, rt, fmt.Sprint("user", i)); got != want {
+						t.Errorf("user %d got %d, want %d", i, got, want)
+					}
+				})
+			}
+			all.Wait()
 		}
-		all.Wait()
 	}
 }
 

@@ -30,6 +30,10 @@ import (
 //   - Else the request is sent again with the new token, and the outcome of
 //     that is returned, whatever it is.
 //
+// A rejection that is returned after a renewal was tried has its body, up to 64
+// KiB. A longer one keeps its connection for a second at most, since the renewal may
+// be waiting for that; if it takes longer, reading the rest is an error.
+//
 // A request that has an Authorization field already is passed through as it
 // is, and so is one that the Audience does not include; their 401s start no
 // renewal. Refresh must not be copied; it is safe for concurrent use by

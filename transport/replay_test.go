@@ -127,8 +127,7 @@ func TestReplayBufferCancellation(t *testing.T) {
 		"Request.Cancel": func(req *http.Request) (*http.Request, error) {
 			c := make(chan struct{})
 			time.AfterFunc(time.Minute, func() { close(c) })
-			req.Cancel = c
-			return req, context.Canceled
+			return setCancel(req, c), context.Canceled
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

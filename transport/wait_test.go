@@ -70,7 +70,7 @@ func TestRequestCancelEndsTheWait(t *testing.T) {
 					} else {
 						time.AfterFunc(after, func() { close(cancel) })
 					}
-					req.Cancel = cancel
+					setCancel(req, cancel)
 					start := time.Now()
 					_, err := rt.RoundTrip(req)
 					if !errors.Is(err, context.Canceled) || time.Since(start) != after {
@@ -89,7 +89,7 @@ func TestContextEndsTheWaitBesideRequestCancel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		req := get(t).WithContext(ctx)
-		req.Cancel = make(chan struct{})
+		setCancel(req, make(chan struct{}))
 		start := time.Now()
 		_, err := (&transport.Refresh{Source: hanging("Renew"), Base: newScript(accept("new"))}).RoundTrip(req)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Minute {
@@ -136,7 +136,7 @@ func TestContextOfRequestCancel(t *testing.T) {
 				&transport.Refresh{Source: source, Base: newScript(accept("new"))},
 			} {
 				req := get(t).WithContext(ctx)
-				req.Cancel = make(chan struct{})
+				setCancel(req, make(chan struct{}))
 				do(t, rt, req)
 			}
 			if len(late) != 3 {
@@ -173,7 +173,7 @@ func TestContextOfRequestCancelIsSafeForConcurrentUse(t *testing.T) {
 		cancel := make(chan struct{})
 		time.AfterFunc(time.Minute, func() { close(cancel) })
 		req := get(t)
-		req.Cancel = cancel
+		setCancel(req, cancel)
 		if _, err := (&transport.Bearer{Source: source, Base: newScript()}).RoundTrip(req); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}

@@ -30,6 +30,7 @@ func here(skip int) string {
 
 func TestErrorSaysWhereNotWhat(t *testing.T) {
 	var where string
+	write := func(m map[string]int) { where = here(0); m["secret"] = 1 }
 	tests := []struct {
 		name string
 		f    func()
@@ -39,7 +40,7 @@ func TestErrorSaysWhereNotWhat(t *testing.T) {
 		{"own type", func() { where = here(0); panic(value("secret")) }, "with a rescue_test.value"},
 		{"error", func() { where = here(0); panic(errors.New("secret")) }, "with a *errors.errorString"},
 		{"runtime", func() { where = here(0); _ = []int{}[len(where)] }, "index out of range"},
-		{"nil map", func() { where = here(0); map[string]int(nil)["secret"] = 1 }, "assignment to entry in nil map"},
+		{"nil map", func() { write(nil) }, "assignment to entry in nil map"},
 		{"nil", func() { where = here(0); panic(nil) }, "panic called with nil argument"},
 		{"deeper", func() { func() { where = here(0); panic("secret") }() }, "with a string"},
 		{"while panicking", func() { defer func() { where = here(0); panic(1) }(); panic("secret") }, "with a int"},
