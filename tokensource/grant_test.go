@@ -320,13 +320,14 @@ func TestGrantFromContext(t *testing.T) {
 
 // The client in the context is used, not changed.
 func TestContextClientIsLeftAlone(t *testing.T) {
-	client := &http.Client{Transport: &tokenEndpoint{answer: respondJSON(`{"access_token":"access-1"}`)}}
+	endpoint := &tokenEndpoint{answer: respondJSON(`{"access_token":"access-1"}`)}
+	client := &http.Client{Transport: endpoint}
 	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, client)
 	if _, err := tokensource.RefreshToken(refreshConfig())(ctx, &oauth2.Token{RefreshToken: "refresh-0"}); err != nil {
 		t.Fatal(err)
 	}
-	if client.CheckRedirect != nil {
-		t.Error("CheckRedirect was set on the caller's client")
+	if client.Transport != http.RoundTripper(endpoint) || client.CheckRedirect != nil {
+		t.Error("the caller's client was changed")
 	}
 }
 

@@ -339,23 +339,27 @@ func TestSetAndClearWithEndedContext(t *testing.T) {
 }
 
 func TestEndedContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	g := &fakeGrant{}
-	s := &tokensource.Session{Grant: g.grant}
-	if _, err := s.Token(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Token without a token = %v, want context.Canceled", err)
-	}
-	first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0"})
-	if token, err := s.Token(ctx); token != first {
-		t.Errorf("Token = %s, want the good one, which there is no waiting for", access(token, err))
-	}
-	if _, err := s.Renew(ctx, first); !errors.Is(err, context.Canceled) {
-		t.Errorf("Renew = %v, want context.Canceled", err)
-	}
-	if n := g.calls(); n != 0 {
-		t.Errorf("%d exchanges for callers that had left", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		g := &fakeGrant{}
+		s := &tokensource.Session{Grant: g.grant}
+		if _, err := s.Token(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Token without a token = %v, want context.Canceled", err)
+		}
+		synctest.Wait()
+		first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0"})
+		if token, err := s.Token(ctx); token != first {
+			t.Errorf("Token = %s, want the good one, which there is no waiting for", access(token, err))
+		}
+		if _, err := s.Renew(ctx, first); !errors.Is(err, context.Canceled) {
+			t.Errorf("Renew = %v, want context.Canceled", err)
+		}
+		synctest.Wait()
+		if n := g.calls(); n != 0 {
+			t.Errorf("%d exchanges for callers that had left", n)
+		}
+	})
 }
 
 func TestSkew(t *testing.T) {

@@ -153,7 +153,7 @@ func TestFailedSave(t *testing.T) {
 		if calls := j.list(); len(calls) != 0 {
 			t.Errorf("tried again at once: %v", calls)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		for range 3 {
 			ask()
 		}
@@ -274,13 +274,35 @@ func TestSaveIsTriedAgainWithoutExchange(t *testing.T) {
 			if got := access(s.Token(t.Context())); got != "access-0" {
 				t.Fatalf("Token = %s, want access-0", got)
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(time.Second)
 		}
 		if n := g.calls(); n != 0 {
 			t.Errorf("%d exchanges, want none", n)
 		}
 		if got := store.holds(); got != "access-0" {
 			t.Errorf("store holds %q", got)
+		}
+	})
+}
+
+// A server has rejected the token while it was being saved at last: whoever
+// joins that gets a new token, and not the same again.
+func TestRenewJoinsASave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &fakeStore{saveErr: errDown}
+		g := &fakeGrant{}
+		s := &tokensource.Session{Store: store, Grant: g.grant}
+		_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0"})
+		store.saveErr = nil
+		store.onSave = func(context.Context, *oauth2.Token) { time.Sleep(time.Second) }
+		time.Sleep(time.Second)
+		first, err := s.Token(t.Context())
+		if got := access(first, err); got != "access-0" {
+			t.Fatalf("Token = %s, want access-0", got)
+		}
+		synctest.Wait()
+		if got := access(s.Renew(t.Context(), first)); got != "access-1" {
+			t.Errorf("Renew = %s, want access-1", got)
 		}
 	})
 }
