@@ -3,7 +3,6 @@ package tokensource
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
@@ -26,7 +25,7 @@ func FromOAuth2(src oauth2.TokenSource) Source {
 			token, _ := r.Val.(*oauth2.Token)
 			return token, r.Err
 		case <-ctx.Done():
-			return nil, fmt.Errorf("tokensource: waiting for an oauth2.TokenSource: %w", ctx.Err())
+			return nil, waited(ctx, "an oauth2.TokenSource")
 		}
 	})
 }

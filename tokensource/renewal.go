@@ -239,7 +239,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 	}
 	r.note(Event{Kind: EventRenewed, Generation: next.generation, Lifetime: lifeOf(token, now)})
 	if saveErr != nil {
-		r.note(Event{Kind: EventSaveFailed, Generation: next.generation, RetryIn: saveBackoff, Err: saveErr})
+		r.note(next.saveFailed(saveErr, now))
 	}
 	return token, nil
 }
@@ -257,17 +257,19 @@ func (r *renewal) saveDetached(token *oauth2.Token) error {
 // void.
 func (r *renewal) saveAgain(st *state, err error) *state {
 	next := *st
+	var now time.Time
 	if !r.put(st, func() *state {
 		if err == nil {
 			err = r.saveDetached(st.token)
 		}
-		r.markSaved(&next, err, time.Now())
+		now = time.Now()
+		r.markSaved(&next, err, now)
 		return &next
 	}) {
 		return nil
 	}
 	if err != nil {
-		r.note(Event{Kind: EventSaveFailed, Generation: st.generation, RetryIn: saveBackoff, Err: err})
+		r.note(next.saveFailed(err, now))
 	} else {
 		r.note(Event{Kind: EventSaved, Generation: st.generation})
 	}

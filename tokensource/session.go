@@ -16,7 +16,6 @@ import (
 
 const (
 	defaultSkew = 10 * time.Second
-	saveBackoff = time.Second
 	lookAgain   = 100 * time.Millisecond
 )
 
@@ -139,10 +138,19 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 			return nil, st.err
 		}
 		token, err := s.wait(ctx, st.token, false)
-		if err != errAgain {
+		if err == nil || !s.passed(st, err) {
 			return token, err
 		}
 	}
+}
+
+// passed reports whether err, with which a renewal begun at st has ended, does
+// not count any more: its premise had gone, or a token has been Set since.
+func (s *Session) passed(st *state, err error) bool {
+	if _, left := errors.AsType[*waitError](err); left {
+		return false
+	}
+	return err == errAgain || s.load().epoch != st.epoch
 }
 
 // renewAhead starts a renewal that nobody waits for. One caller does; the
@@ -173,11 +181,12 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 			return nil, st.err
 		}
 		token, err := s.wait(ctx, rejected, true)
-		// A renewal that had begun for another reason may leave the token as it is.
-		if err == errAgain || err == nil && token == rejected {
-			continue
+		switch {
+		case err != nil && s.passed(st, err):
+		case err == nil && token == rejected: // the renewal had begun for another reason
+		default:
+			return token, err
 		}
-		return token, err
 	}
 }
 
@@ -218,7 +227,7 @@ func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKi
 	now := time.Now()
 	s.emit(ctx, Event{Kind: kind, Generation: st.generation, Duration: now.Sub(start), Lifetime: lifeOf(token, now)})
 	if err != nil {
-		s.emit(ctx, Event{Kind: EventSaveFailed, Generation: st.generation, RetryIn: saveBackoff, Err: err})
+		s.emit(ctx, st.saveFailed(err, now))
 	}
 	return err
 }
@@ -292,7 +301,7 @@ func (s *Session) acquire(ctx context.Context) error {
 	case s.writing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("tokensource: waiting for a store: %w", ctx.Err())
+		return waited(ctx, "a store")
 	}
 }
 
@@ -336,9 +345,15 @@ func (s *Session) save(ctx context.Context, token *oauth2.Token) error {
 func (s *Session) markSaved(st *state, err error, now time.Time) {
 	st.unsaved = err != nil
 	if st.unsaved {
-		st.saving = now.Add(saveBackoff).UnixNano()
+		st.unsaves++
+		st.saving = now.Add(backoff(st.unsaves, nil)).UnixNano()
 	}
 	st.settle()
+}
+
+// saveFailed is the event for a st that is unsaved.
+func (st *state) saveFailed(err error, now time.Time) Event {
+	return Event{Kind: EventSaveFailed, Generation: st.generation, RetryIn: time.Duration(st.saving - now.UnixNano()), Err: err}
 }
 
 func (s *Session) emit(ctx context.Context, e Event) {
@@ -368,7 +383,7 @@ func (s *Session) wait(ctx context.Context, seen *oauth2.Token, forced bool) (*o
 		token, _ := r.Val.(*oauth2.Token)
 		return token, r.Err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("tokensource: waiting for a renewal: %w", ctx.Err())
+		return nil, waited(ctx, "a renewal")
 	}
 }
 

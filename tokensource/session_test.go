@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -486,4 +487,47 @@ func TestTokenAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("Renew of a token that was replaced before: %v allocations", n)
 	}
+}
+
+// A sign-in in OnEvent comes in time for those whose renewal has just failed.
+func TestSetInOnEventServesWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokensource.Session{Grant: failingGrant(&oauth2.RetrieveError{ErrorCode: "invalid_grant"})}
+		s.OnEvent = func(ctx context.Context, e tokensource.Event) {
+			if e.Kind == tokensource.EventReauthRequired {
+				if err := s.Set(ctx, &oauth2.Token{AccessToken: "signed-in"}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		if got := access(s.Renew(t.Context(), first)); got != "signed-in" {
+			t.Errorf("Renew = %s, want signed-in", got)
+		}
+	})
+}
+
+// url.Error asks its cause, and no further, whether it was a timeout.
+func TestWaitingIsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokensource.Session{Grant: func(ctx context.Context, _ *oauth2.Token) (*oauth2.Token, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		deadline, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		canceled, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		for _, tc := range []struct {
+			name string
+			ctx  context.Context
+			want bool
+		}{{"deadline", deadline, true}, {"canceled", canceled, false}} {
+			_, err := s.Token(tc.ctx)
+			if got := (&url.Error{Err: err}).Timeout(); got != tc.want || !errors.Is(err, tc.ctx.Err()) {
+				t.Errorf("%s: Timeout() = %t for %v, want %t", tc.name, got, err, tc.want)
+			}
+		}
+		time.Sleep(time.Minute) // the renewal ends by its own Timeout
+	})
 }

@@ -69,6 +69,22 @@ func (e *RetryError) Error() string {
 // Unwrap returns e.Err.
 func (e *RetryError) Unwrap() error { return e.Err }
 
+// A waitError says what a caller was waiting for when its context ended.
+type waitError struct {
+	what string
+	err  error
+}
+
+func waited(ctx context.Context, what string) error { return &waitError{what, ctx.Err()} }
+
+func (e *waitError) Error() string {
+	return "tokensource: waiting for " + e.what + ": " + e.err.Error()
+}
+func (e *waitError) Unwrap() error { return e.err }
+
+// Timeout is for url.Error, which asks no further than its immediate cause.
+func (e *waitError) Timeout() bool { return e.err == context.DeadlineExceeded }
+
 // Func is a Source, called for every request. Calling Token on a nil Func is
 // an error.
 type Func func(ctx context.Context) (*oauth2.Token, error)

@@ -40,6 +40,7 @@ type state struct {
 	dead     bool  // err is final: ErrReauthRequired
 	failures int   // in a row
 	unsaved  bool  // the Store lacks token, or still has one when token is nil
+	unsaves  int   // how often in a row saving it has failed
 }
 
 // after returns the state that follows s by the publication of token.

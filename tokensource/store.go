@@ -8,7 +8,8 @@ import (
 
 // A Store keeps a [Session]'s token where it outlives the process. A Session
 // calls it from one goroutine at a time, with a context bounded by its
-// Timeout, and never on the way to a token that is still good.
+// Timeout, by whose end it must return, and never on the way to a token that
+// is still good.
 type Store interface {
 	// Load returns what Save last stored, in whichever process. If there is
 	// nothing, it returns ErrNoToken or neither a token nor an error.

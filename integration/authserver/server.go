@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
@@ -91,13 +93,18 @@ func start(tb testing.TB, name string, b backend) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/token", s.serveToken)
 	mux.HandleFunc("/api/echo", s.serveAPI)
-	srv := httptest.NewServer(mux)
-	tb.Cleanup(func() {
-		srv.CloseClientConnections() // lets go of faults that still hang
-		srv.Close()
-	})
-	s.TokenURL = srv.URL + "/token"
-	s.APIURL = srv.URL + "/api/echo"
+	// Not an httptest.Server: as one closes, it closes the idle connections of
+	// http.DefaultTransport too, on which other tests may be about to send.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() { _ = srv.Serve(l) }()
+	tb.Cleanup(func() { _ = srv.Close() }) // lets go of faults that still hang
+	url := "http://" + l.Addr().String()
+	s.TokenURL = url + "/token"
+	s.APIURL = url + "/api/echo"
 	return s
 }
 

@@ -3,6 +3,7 @@ package origin
 import (
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -30,6 +31,9 @@ func ParsePattern(s string) (Pattern, error) {
 	wild := strings.HasPrefix(u.Host, "*.")
 	u.Host = strings.TrimPrefix(u.Host, "*.")
 	o, err := Of(u)
+	if _, portErr := strconv.ParseUint(o.Port, 10, 16); err == nil && portErr != nil {
+		return Pattern{}, errors.New("has no valid port")
+	}
 	if err != nil {
 		return Pattern{}, errors.New("has no valid host")
 	}

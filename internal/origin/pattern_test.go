@@ -89,7 +89,7 @@ func TestParsePatternErrors(t *testing.T) {
 		"", "example.com", "https://", "https://.", "ftp://example.com", "https://example.com/path", "https://example.com?", "https://example.com?q",
 		"https://example.com#f", "https://user:secret@example.com", "https://secret@example.com", "https://user:secret@%zz",
 		"https://*", "https://*.", "https://a.*.com", "https://*.*.com", "https://**.com", "https://*a.com", "https://a*", "https://*.1.2.3.4",
-		"https://*.[::1]", "https://*.::1", "https://*.4", "https://example.com:x", "https://\u00a0secret",
+		"https://*.[::1]", "https://*.::1", "https://*.4", "https://example.com:x", "https://example.com:65536", "https://*.example.com:99999", "https://\u00a0secret",
 	} {
 		if p, err := origin.ParsePattern(s); err == nil || p != (origin.Pattern{}) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: got %v, %v, want an error that repeats nothing", s, p, err)
