@@ -3,10 +3,10 @@ package tokensource
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
-	"golang.org/x/sync/singleflight"
 )
 
 // FromOAuth2 returns a Source that asks src, which knows nothing of contexts:
@@ -17,17 +17,39 @@ func FromOAuth2(src oauth2.TokenSource) Source {
 	if src == nil {
 		return Func(func(context.Context) (*oauth2.Token, error) { return nil, errNilSource })
 	}
-	var calls singleflight.Group
+	var mu sync.Mutex // guards current
+	var current *oauth2Call
 	return Func(func(ctx context.Context) (*oauth2.Token, error) {
-		call := calls.DoChan("", func() (any, error) { return callOAuth2(src) })
+		mu.Lock()
+		call := current
+		if call == nil {
+			call = &oauth2Call{done: make(chan struct{})}
+			current = call
+			go func() {
+				call.token, call.err = callOAuth2(src)
+				mu.Lock()
+				current = nil
+				mu.Unlock()
+				close(call.done)
+			}()
+		}
+		mu.Unlock()
 		select {
-		case r := <-call:
-			token, _ := r.Val.(*oauth2.Token)
-			return token, r.Err
+		case <-call.done:
+			return call.token, call.err
 		case <-ctx.Done():
 			return nil, waited(ctx, "an oauth2.TokenSource")
 		}
 	})
+}
+
+// An oauth2Call is shared by those who wait for it. (Not singleflight: a
+// source may be blocked for good, and that would keep a channel for every
+// caller that has left.)
+type oauth2Call struct {
+	done  chan struct{}
+	token *oauth2.Token // this and err are written before done is closed
+	err   error
 }
 
 func callOAuth2(src oauth2.TokenSource) (token *oauth2.Token, err error) {

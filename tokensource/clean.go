@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ func clean(err error) error {
 		return cleanOf(err, re, withoutBody(re))
 	}
 	if ue, ok := errors.AsType[*url.Error](err); ok {
-		return cleanOf(err, ue, ue.Err)
+		return cleanOf(err, ue, withoutQuotes(ue.Err))
 	}
 	return err
 }
@@ -31,6 +32,18 @@ func cleanOf(err, culprit, remainder error) error {
 		return remainder
 	}
 	return &cleaned{remainder, err}
+}
+
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// withoutQuotes takes from err's text what it quotes: of an answer that is not
+// HTTP, net/http's errors repeat a part.
+func withoutQuotes(err error) error {
+	text := err.Error()
+	if plain := quoted.ReplaceAllLiteralString(text, `"..."`); plain != text {
+		return &cleaned{errors.New(plain), err}
+	}
+	return err
 }
 
 func withoutBody(re *oauth2.RetrieveError) *oauth2.RetrieveError {

@@ -49,7 +49,10 @@ type Event struct {
 
 // LogValue implements [slog.LogValuer]. It leaves out what is zero.
 func (e Event) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String("kind", string(e.Kind)), slog.Uint64("generation", e.Generation)}
+	attrs := []slog.Attr{slog.String("kind", string(e.Kind))}
+	if e.Generation != 0 {
+		attrs = append(attrs, slog.Uint64("generation", e.Generation))
+	}
 	for _, d := range []struct {
 		name string
 		d    time.Duration

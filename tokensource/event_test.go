@@ -21,7 +21,7 @@ func TestEventLogValue(t *testing.T) {
 		event tokensource.Event
 		want  string
 	}{
-		{"zero", tokensource.Event{}, `{"kind":"","generation":0}`},
+		{"zero", tokensource.Event{}, `{"kind":""}`},
 		{"small", tokensource.Event{Kind: tokensource.EventCleared, Generation: 3}, `{"kind":"cleared","generation":3}`},
 		{"full", tokensource.Event{
 			Kind: tokensource.EventRenewalFailed, Generation: 7, Duration: time.Second, RetryIn: time.Minute, Lifetime: time.Hour, Err: errDown,

@@ -150,7 +150,7 @@ type answer struct {
 func readAnswer(resp *http.Response) (answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return answer{}, fmt.Errorf("reading the token endpoint's answer: %w", err)
+		return answer{}, fmt.Errorf("reading the token endpoint's answer: %w", withoutQuotes(err))
 	}
 	if len(body) > maxAnswer {
 		return answer{}, fmt.Errorf("token endpoint's answer is longer than %d bytes", maxAnswer)
@@ -200,7 +200,7 @@ func parseAnswer(contentType string, body []byte) (answer, error) {
 		case string:
 			*f.to = v
 		default:
-			return answer{}, fmt.Errorf("token endpoint's answer has a %s that is not a string", f.name)
+			return answer{}, fmt.Errorf("token endpoint's answer is broken: %s is not a string", f.name)
 		}
 	}
 	a.expiresIn = lifetime(fields["expires_in"])
@@ -297,6 +297,10 @@ func (e endpoint) secrets(form url.Values) []string {
 // repeat what it was sent; secrets are taken out.
 func (a answer) refusal(resp *http.Response, secrets []string) error {
 	redact := func(s string) string {
+		switch s {
+		case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope":
+			return s // RFC 6749 section 5.2, whatever the secrets look like
+		}
 		for _, secret := range secrets {
 			s = strings.ReplaceAll(s, secret, "[redacted]")
 		}

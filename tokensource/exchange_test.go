@@ -1,11 +1,13 @@
 package tokensource_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -247,10 +249,10 @@ func TestAnswers(t *testing.T) {
 		{"no access token", ok, `{}`, noToken, 0},
 		{"empty access token", ok, `{"access_token":""}`, noToken, 0},
 		{"null access token", ok, `{"access_token":null}`, noToken, 0},
-		{"access token a number", ok, `{"access_token":12345}`, "error: token endpoint's answer has a access_token that is not a string", 0},
-		{"access token an object", ok, `{"access_token":{}}`, "error: token endpoint's answer has a access_token that is not a string", 0},
-		{"refresh token a number", ok, `{"access_token":"a","refresh_token":1}`, "error: token endpoint's answer has a refresh_token that is not a string", 0},
-		{"token type a list", ok, `{"access_token":"a","token_type":["Bearer"]}`, "error: token endpoint's answer has a token_type that is not a string", 0},
+		{"access token a number", ok, `{"access_token":12345}`, "error: token endpoint's answer is broken: access_token is not a string", 0},
+		{"access token an object", ok, `{"access_token":{}}`, "error: token endpoint's answer is broken: access_token is not a string", 0},
+		{"refresh token a number", ok, `{"access_token":"a","refresh_token":1}`, "error: token endpoint's answer is broken: refresh_token is not a string", 0},
+		{"token type a list", ok, `{"access_token":"a","token_type":["Bearer"]}`, "error: token endpoint's answer is broken: token_type is not a string", 0},
 		{"access token with LF", ok, `{"access_token":"hunter2\nX: y"}`, "error: ", 0},
 		{"access token with NUL", ok, `{"access_token":"hunter2\u0000"}`, "error: ", 0},
 		{"refresh token with CR", ok, `{"access_token":"a","refresh_token":"hunter2\r"}`, "error: ", 0},
@@ -464,5 +466,46 @@ func TestErrorFieldsArePrintable(t *testing.T) {
 	}
 	if len(re.ErrorDescription) > 200 {
 		t.Errorf("description has %d bytes", len(re.ErrorDescription))
+	}
+}
+
+// A secret that looks like a part of an error code does not hide the code.
+func TestRedactionKeepsTheErrorCode(t *testing.T) {
+	e := &tokenEndpoint{answer: respond(http.StatusBadRequest, "application/json", `{"error":"invalid_grant","error_description":"the grant is dead"}`)}
+	cfg := refreshConfig()
+	cfg.ClientSecret = "grant"
+	_, err := tokensource.RefreshToken(cfg)(e.context(t.Context()), &oauth2.Token{RefreshToken: "invalid"})
+	re, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || re.ErrorCode != "invalid_grant" || re.ErrorDescription != "the [redacted] is dead" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// net/http's errors repeat a part of what is no HTTP.
+func TestAnswerThatIsNotHTTP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			http.ReadRequest(bufio.NewReader(c))
+			io.WriteString(c, "{\"access_token\":\"hunter2 \\\"hunter2\"}\r\n\r\n")
+			c.Close()
+		}
+	}()
+	cfg := refreshConfig()
+	cfg.Endpoint.TokenURL = "http://" + l.Addr().String() + "/token"
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{Transport: tr})
+	_, err = tokensource.RefreshToken(cfg)(ctx, &oauth2.Token{RefreshToken: "r"})
+	if err == nil || !strings.Contains(err.Error(), "malformed HTTP") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -25,7 +25,10 @@ import (
 // understood by its error code, status and Retry-After.
 //
 // The [*http.Client] to use comes with the context as it does for x/oauth2, by
-// the key [oauth2.HTTPClient]; it must not be one that the token is for.
+// the key [oauth2.HTTPClient]; it must not be one that the token is for. Since
+// the context has the values of whichever caller came first, a client that is
+// always to be used is best set by a Grant around the Grant. A Grant must not
+// call the Session that it is of.
 type Grant func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, error)
 
 // RefreshToken returns the Grant of RFC 6749 section 6, which presents the
@@ -92,8 +95,7 @@ func ClientCredentials(cfg *clientcredentials.Config) Grant {
 			return token, err
 		}
 		style = e.style(style)
-		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && style == oauth2.AuthStyleInHeader &&
-			(refused.Response.StatusCode == http.StatusBadRequest || refused.Response.StatusCode == http.StatusUnauthorized) {
+		if style == oauth2.AuthStyleInHeader && refusesClient(err) {
 			style = oauth2.AuthStyleInParams
 			token, err = e.exchange(ctx, style, form)
 		}
@@ -101,6 +103,21 @@ func ClientCredentials(cfg *clientcredentials.Config) Grant {
 			learned.Store(int64(style))
 		}
 		return token, err
+	}
+}
+
+// refusesClient reports whether err may mean that the client was expected to
+// authenticate by another method.
+func refusesClient(err error) bool {
+	re, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		return false
+	}
+	switch status := re.Response.StatusCode; re.ErrorCode {
+	case "invalid_client", "invalid_request", "":
+		return status == http.StatusBadRequest || status == http.StatusUnauthorized
+	default:
+		return status == http.StatusUnauthorized
 	}
 }
 

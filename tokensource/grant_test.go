@@ -364,3 +364,27 @@ func TestDefaultClient(t *testing.T) {
 		t.Errorf("%d requests, want 4", requests)
 	}
 }
+
+// Only what may be about the client's authentication is tried the other way.
+func TestClientCredentialsTriesOnceWhatIsNotAboutTheClient(t *testing.T) {
+	for _, tc := range []struct {
+		status int
+		code   string
+		want   int
+	}{
+		{http.StatusBadRequest, "invalid_scope", 1},
+		{http.StatusServiceUnavailable, "invalid_client", 1},
+		{http.StatusBadRequest, "invalid_client", 2},
+		{http.StatusBadRequest, "", 2},
+		{http.StatusUnauthorized, "access_denied", 2},
+	} {
+		e := &tokenEndpoint{answer: respond(tc.status, "application/json", `{"error":"`+tc.code+`"}`)}
+		grant := tokensource.ClientCredentials(&clientcredentials.Config{ClientID: "c", ClientSecret: "s", TokenURL: "https://as.example/token"})
+		if _, err := grant(e.context(t.Context()), nil); err == nil {
+			t.Errorf("%d %s: no error", tc.status, tc.code)
+		}
+		if got := len(e.got()); got != tc.want {
+			t.Errorf("%d %s: %d requests, want %d", tc.status, tc.code, got, tc.want)
+		}
+	}
+}

@@ -16,6 +16,10 @@ const (
 	defaultMaxForced = 5
 	forcedWindow     = 30 * time.Second
 
+	// minUsable is the shortest time that a new token is believed to be good
+	// for.
+	minUsable = 10 * time.Millisecond
+
 	// maxRounds bounds how many tokens of other processes one renewal takes up
 	// and finds dead.
 	maxRounds = 3
@@ -34,12 +38,14 @@ type renewal struct {
 
 // renew runs in the flight, detached from the caller that started it.
 func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool) (*oauth2.Token, error) {
-	detached := marks.WithRenewal(context.WithoutCancel(caller), s)
+	detached, end := marks.WithRenewal(context.WithoutCancel(caller), s)
+	defer end()
 	ctx, cancel := context.WithTimeout(detached, s.timeout())
 	defer cancel()
 	r := &renewal{Session: s, ctx: ctx, seen: seen, forced: forced, start: time.Now()}
 	// If Set comes after this line it ends this renewal, if before, run sees it.
 	s.abort.Store(&abort{s.load().epoch, cancel})
+	defer s.abort.Store(nil) // which would keep the caller's values
 	token, err := r.run()
 	for _, e := range r.events {
 		s.emit(detached, e)
@@ -55,21 +61,21 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	case st.token != r.seen, st.dead:
 		return nil, errAgain
 	case good && st.unsaved: // that is what there is to do
-	case st.err != nil && now < st.renewal:
+	case st.failing(now):
 		return nil, errAgain
 	}
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()
 	}
-	if st.unsaved && (good || st.token == nil) {
+	if st.unsaved && now >= st.saving && (good || st.token == nil) {
 		if st = r.saveAgain(st, err); st == nil {
 			return nil, errAgain
 		}
 	}
 	switch {
 	case good:
-		return st.token, nil
+		return nil, errAgain // by now it may be good no more
 	case err != nil:
 		return r.fail(st, err)
 	}
@@ -105,7 +111,12 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		switch {
 		case err == nil:
 			return r.publish(st, token)
-		case errors.Is(err, ErrNoToken) && st.token == nil, errors.Is(err, ErrUnchanged) && rejected:
+		case errors.Is(err, ErrNoToken) && st.token == nil:
+			if r.Store != nil {
+				r.answer(st, err, time.Second) // or every request would read the Store
+			}
+			return nil, err
+		case errors.Is(err, ErrUnchanged) && rejected:
 			return nil, err
 		case !final(err, st.token):
 			return r.fail(st, err)
@@ -128,10 +139,12 @@ func (r *renewal) adopt(st *state) (*state, error) {
 		return st, nil
 	}
 	var token *oauth2.Token
+	_ = r.acquire(context.WithoutCancel(r.ctx))
 	err := rescue.Do("tokensource: Store.Load", func() (err error) {
 		token, err = r.Store.Load(r.ctx)
 		return err
 	})
+	r.release()
 	switch {
 	case errors.Is(err, ErrNoToken), err == nil && token == nil:
 		return st, nil
@@ -163,7 +176,7 @@ func (r *renewal) admit(st *state) error {
 		return nil
 	}
 	r.replaced = slices.DeleteFunc(r.replaced, func(t time.Time) bool {
-		return r.start.Round(0).Sub(t) >= forcedWindow
+		return r.start.Round(0).Sub(t).Abs() >= forcedWindow // either way: clocks are set back
 	})
 	if len(r.replaced) < limit {
 		r.limited = false
@@ -174,7 +187,16 @@ func (r *renewal) admit(st *state) error {
 		r.limited = true
 		r.note(Event{Kind: EventRenewalLimit, Generation: st.generation, RetryIn: err.At.Sub(r.start.Round(0)), Err: ErrRenewalLimit})
 	}
+	// For a while only: another process may store a better token.
+	r.answer(st, err, min(time.Second, err.At.Sub(r.start.Round(0))))
 	return err
+}
+
+// answer has err given at once to those who need a new token, for d.
+func (r *renewal) answer(st *state, err error, d time.Duration) {
+	next := *st
+	next.quick, next.quickEnd = err, time.Now().Add(d).UnixNano()
+	r.put(st, next.settle)
 }
 
 // obtain calls the Grant and accepts only what can be used.
@@ -203,15 +225,14 @@ func (r *renewal) obtain(current *oauth2.Token) (token *oauth2.Token, err error)
 // what was meant to follow st is void: put does not call build, and returns false.
 func (r *renewal) put(st *state, build func() *state) bool {
 	// Whoever holds the right to write gives it back within Timeout.
-	if err := r.acquire(context.WithoutCancel(r.ctx)); err != nil {
-		return false
-	}
+	_ = r.acquire(context.WithoutCancel(r.ctx))
 	defer r.release()
 	if r.load().epoch != st.epoch {
 		return false
 	}
-	r.state.Store(build())
-	return true
+	next := build()
+	_, ok := r.swap(st.epoch, func(*state) *state { return next })
+	return ok
 }
 
 // publish saves token, then hands it to everybody.
@@ -223,7 +244,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 		saveErr = r.saveDetached(token)
 		now = time.Now()
 		next = st.after(token, r.skew(), now)
-		if at := now.UnixNano(); next.usable <= at {
+		if at := now.UnixNano(); next.usable < at+int64(minUsable) {
 			// Clocks differ, or the exchange took long. A token that was obtained
 			// just now is tried; not to would be an exchange for every request.
 			next.usable = at + int64(time.Second)

@@ -78,17 +78,18 @@ type Session struct {
 
 	// OnEvent, if not nil, is told what happens, in order, from one goroutine
 	// at a time but for Set and Clear. Those who wait for the renewal wait for
-	// OnEvent too. It may call Set, for instance after a new sign-in; a panic
-	// in it is recovered and ignored.
+	// OnEvent too. It may call Set, for instance after a new sign-in, in time
+	// for those who wait; a panic in it is recovered and ignored.
 	OnEvent func(context.Context, Event)
 
 	state  atomic.Pointer[state]
 	flight singleflight.Group
 	abort  atomic.Pointer[abort]
 
-	// writing holds one value while somebody writes first the Store and then
-	// state: the two must not disagree on who came last. A channel, because
-	// waiting for it ends with a context.
+	// writing holds one value while somebody uses the Store, and while somebody
+	// writes first that and then state: the two must not disagree on who came
+	// last. It is held for Timeout at most. A channel, because waiting for it
+	// ends with a context.
 	writing chan struct{}
 	once    sync.Once // makes writing
 
@@ -134,8 +135,10 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 				s.renewAhead(ctx, st, now)
 			}
 			return st.token, nil
-		case st.err != nil && now < st.renewal:
+		case st.failing(now):
 			return nil, st.err
+		case st.token == nil && now < st.quickEnd:
+			return nil, st.quick
 		}
 		token, err := s.wait(ctx, st.token, false)
 		if err == nil || !s.passed(st, err) {
@@ -171,14 +174,16 @@ func (s *Session) renewAhead(ctx context.Context, st *state, now int64) {
 // The errors are those of Token; a Grant may add [ErrUnchanged].
 func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
 	for {
-		st := s.load()
+		st, now := s.load(), time.Now().UnixNano()
 		switch {
 		case st.dead:
 			return nil, st.err
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)
-		case st.err != nil && time.Now().UnixNano() < st.renewal:
+		case st.failing(now):
 			return nil, st.err
+		case now < min(st.quickEnd, st.usable):
+			return nil, st.quick
 		}
 		token, err := s.wait(ctx, rejected, true)
 		switch {
@@ -194,8 +199,8 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 // renewal under way is void, and so is ErrReauthRequired. A token with a
 // refresh token alone is one to be exchanged on first use.
 //
-// If the Store fails, the error says so, but the token is in use all the same,
-// and saving it is tried again later. ctx bounds the wait for the Store.
+// If the Store fails, or does not get it done before ctx ends, the error says
+// so, but the token is in use all the same, and saving it is tried again later.
 func (s *Session) Set(ctx context.Context, token *oauth2.Token) error {
 	if token == nil || token.AccessToken == "" && token.RefreshToken == "" {
 		return errors.New("tokensource: Session.Set: token is empty")
@@ -216,11 +221,7 @@ func (s *Session) Clear(ctx context.Context) error {
 func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKind) error {
 	start := time.Now()
 	st, err := s.write(ctx, token)
-	if st == nil {
-		return err
-	}
-	// What a renewal brings now is void. To end it sooner would be to risk its
-	// token, had this failed.
+	// What a renewal brings now is void.
 	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
 		a.cancel()
 	}
@@ -232,27 +233,58 @@ func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKi
 	return err
 }
 
-// write saves and publishes token, or none. The state is nil if it did neither.
+// write saves and publishes token, or none. It does publish even if the error
+// says that the Store has failed. The state is what is current then.
 func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
 	unlock, err := s.lock(ctx)
 	if err == nil {
 		defer unlock()
 	}
-	if err := s.acquire(ctx); err != nil {
-		return nil, err
+	publish := func(cur *state) *state {
+		now := time.Now()
+		next := cur.after(token, s.skew(), now)
+		next.epoch++
+		s.markSaved(next, err, now)
+		return next
+	}
+	if busy := s.acquire(ctx); busy != nil {
+		// Whoever is writing finds the epoch gone by, and leaves it to us.
+		for err = busy; ; {
+			if st, ok := s.swap(s.load().epoch, publish); ok {
+				return st, err
+			}
+		}
 	}
 	defer s.release()
+	epoch := s.load().epoch
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, s.timeout())
-		defer cancel()
 		err = s.save(ctx, token)
 	}
-	now := time.Now()
-	st := s.load().after(token, s.skew(), now)
-	st.epoch++
-	s.markSaved(st, err, now)
-	s.state.Store(st)
+	st, ok := s.swap(epoch, publish)
+	if !ok {
+		return st, nil // somebody who did not wait came after us, and has still to save
+	}
 	return st, err
+}
+
+// swap replaces the current state by next of it, unless Set or Clear has come
+// since epoch. It returns what is current after that.
+func (s *Session) swap(epoch uint64, next func(*state) *state) (st *state, ok bool) {
+	for {
+		old, cur := s.state.Load(), &noState
+		if old != nil {
+			cur = old
+		}
+		if cur.epoch != epoch {
+			return cur, false
+		}
+		st := next(cur)
+		if s.state.CompareAndSwap(old, st) {
+			return st, true
+		}
+	}
 }
 
 // Generation returns the number by which Events call the token's generation,
@@ -288,7 +320,7 @@ func (s *Session) skew() time.Duration {
 	return max(s.Skew, 0)
 }
 
-// acquire waits for the right to write. There being no need to wait, it does
+// acquire waits for the right to write. Where there is no need to wait, it does
 // not mind a context that has ended: a sign-out is one all the same.
 func (s *Session) acquire(ctx context.Context) error {
 	s.once.Do(func() { s.writing = make(chan struct{}, 1) })

@@ -531,3 +531,39 @@ func TestWaitingIsATimeout(t *testing.T) {
 		time.Sleep(time.Minute) // the renewal ends by its own Timeout
 	})
 }
+
+// What outlives a renewal with its context is not taken for a part of it.
+func TestContextOfAnEndedRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept context.Context
+		g := &fakeGrant{}
+		s := &tokensource.Session{Grant: g.grant, OnEvent: func(ctx context.Context, _ tokensource.Event) { kept = ctx }}
+		first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		second, err := s.Renew(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := access(s.Renew(kept, second)); got != "access-2" {
+			t.Errorf("Renew = %s, want access-2", got)
+		}
+	})
+}
+
+// A Token that joined a renewal which only saves does not get what has expired.
+func TestNoExpiredTokenFromASave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &fakeStore{saveErr: errDown}
+		g := &fakeGrant{}
+		s := &tokensource.Session{Grant: g.grant, Store: store, Skew: -1}
+		_ = s.Set(t.Context(), expiring("access-0", 10*time.Second))
+		time.Sleep(4 * time.Second)
+		store.onSave = func(context.Context, *oauth2.Token) { time.Sleep(8 * time.Second) }
+		if got := access(s.Token(t.Context())); got != "access-0" { // has the saving begun
+			t.Fatalf("Token = %s", got)
+		}
+		time.Sleep(7 * time.Second)
+		if got := access(s.Token(t.Context())); got != "access-1" {
+			t.Errorf("Token = %s, want access-1", got)
+		}
+	})
+}

@@ -38,9 +38,11 @@ type state struct {
 
 	err      error // why the last renewal failed; nil once one has succeeded
 	dead     bool  // err is final: ErrReauthRequired
-	failures int   // in a row
-	unsaved  bool  // the Store lacks token, or still has one when token is nil
-	unsaves  int   // how often in a row saving it has failed
+	quick    error // what to answer who needs a new token, before quickEnd
+	quickEnd int64
+	failures int  // in a row
+	unsaved  bool // the Store lacks token, or still has one when token is nil
+	unsaves  int  // how often in a row saving it has failed
 }
 
 // after returns the state that follows s by the publication of token.
@@ -51,6 +53,12 @@ func (s *state) after(token *oauth2.Token, skew time.Duration, now time.Time) *s
 	}
 	n.usable, n.renewal = schedule(token, skew, now)
 	return n.settle()
+}
+
+// failing reports whether the last renewal has failed and the next is not
+// allowed yet. A wait longer than any is that of a clock that was set back.
+func (s *state) failing(now int64) bool {
+	return s.err != nil && now < s.renewal && s.renewal-now <= int64(maxRetry)
 }
 
 // settle sets next from the other times.

@@ -7,9 +7,9 @@ import (
 )
 
 // A Store keeps a [Session]'s token where it outlives the process. A Session
-// calls it from one goroutine at a time, with a context bounded by its
-// Timeout, by whose end it must return, and never on the way to a token that
-// is still good.
+// calls its methods one at a time, with a context bounded by its Timeout, by
+// whose end they must return, and never on the way to a token that is still
+// good.
 type Store interface {
 	// Load returns what Save last stored, in whichever process. If there is
 	// nothing, it returns ErrNoToken or neither a token nor an error.
@@ -25,6 +25,7 @@ type Store interface {
 // the lock, it alone loads, exchanges and saves; the others then find the new
 // token and exchange nothing.
 type Locker interface {
-	// Lock waits for the lock until ctx ends. unlock is called once.
+	// Lock waits for the lock until ctx ends. Calls may overlap. unlock is
+	// called once.
 	Lock(ctx context.Context) (unlock func(), err error)
 }

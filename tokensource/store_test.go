@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -265,6 +266,7 @@ func TestSaveIsTriedAgainWithoutExchange(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
+		synctest.Wait() // a save in the background reads what is about to change
 		store.lockErr = nil
 		for range 100 {
 			if got := access(s.Token(t.Context())); got != "access-0" {
@@ -785,4 +787,136 @@ func TestStoreHangs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A sign-out does not wait for a Store beyond its context, and is one.
+func TestClearDuringASlowSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &fakeStore{}
+		s := &tokensource.Session{Store: store, Grant: func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+			return nil, tokensource.ErrNoToken
+		}}
+		signedIn(t, s, &oauth2.Token{AccessToken: "access-0"})
+		store.onSave = func(context.Context, *oauth2.Token) { time.Sleep(20 * time.Second) }
+		go func() { _ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-1"}) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := s.Clear(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("Clear = %v after %v, want its deadline", err, time.Since(start))
+		}
+		time.Sleep(time.Minute)
+		for range 2 {
+			if token, err := s.Token(t.Context()); !errors.Is(err, tokensource.ErrNoToken) {
+				t.Errorf("Token = %s after Clear", access(token, err))
+			}
+			time.Sleep(time.Minute)
+		}
+		if got := store.holds(); got != "" {
+			t.Errorf("store holds %q", got)
+		}
+	})
+}
+
+// What uses no Locker is called by one goroutine at a time nevertheless.
+func TestStoreIsCalledOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var busy, calls atomic.Int32
+		use := func() {
+			if busy.Add(1) > 1 {
+				t.Error("two calls at a time")
+			}
+			calls.Add(1)
+			time.Sleep(time.Millisecond)
+			busy.Add(-1)
+		}
+		store := &fakeStore{
+			onLoad: func(context.Context) { use() }, onClear: func(context.Context) { use() },
+			onSave: func(context.Context, *oauth2.Token) { use() },
+		}
+		g := &fakeGrant{}
+		s := &tokensource.Session{Store: store, Grant: g.grant, MaxForced: -1}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range 100 {
+				_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "set", RefreshToken: "r"})
+			}
+		})
+		for range 2 {
+			wg.Go(func() {
+				for range 100 {
+					if token, err := s.Token(t.Context()); err == nil {
+						_, _ = s.Renew(t.Context(), token)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if calls.Load() < 200 {
+			t.Errorf("only %d calls", calls.Load())
+		}
+	})
+}
+
+// Requests that cannot be served at present do not each cost the Store a call.
+func TestStoreIsNotAskedForEveryRequest(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		setup func(t *testing.T, s *tokensource.Session, store *fakeStore) (ask func() error)
+		want  error
+	}{
+		{"signed out", func(t *testing.T, s *tokensource.Session, _ *fakeStore) func() error {
+			s.Grant = failingGrant(tokensource.ErrNoToken)
+			return func() error { _, err := s.Token(t.Context()); return err }
+		}, tokensource.ErrNoToken},
+		{"signed out, but not in the Store", func(t *testing.T, s *tokensource.Session, store *fakeStore) func() error {
+			s.Grant = failingGrant(tokensource.ErrNoToken)
+			signedIn(t, s, &oauth2.Token{AccessToken: "access-0"})
+			store.clearErr = errDown
+			_ = s.Clear(t.Context())
+			return func() error { _, err := s.Token(t.Context()); return err }
+		}, tokensource.ErrNoToken},
+		{"limited", func(t *testing.T, s *tokensource.Session, _ *fakeStore) func() error {
+			token := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "r"})
+			for range 5 {
+				token, _ = s.Renew(t.Context(), token)
+			}
+			return func() error { _, err := s.Renew(t.Context(), token); return err }
+		}, tokensource.ErrRenewalLimit},
+	} {
+		bubble(t, tc.name, func(t *testing.T) {
+			j := &journal{}
+			store := &fakeStore{journal: j}
+			g := &fakeGrant{}
+			s := &tokensource.Session{Store: store, Grant: g.grant}
+			ask := tc.setup(t, s, store)
+			j.reset()
+			for range 1000 { // ten seconds
+				if err := ask(); !errors.Is(err, tc.want) {
+					t.Fatalf("got %v, want %v", err, tc.want)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if n := len(j.list()); n > 20 {
+				t.Errorf("%d calls in ten seconds", n)
+			}
+		})
+	}
+}
+
+// What another process signs in is found within a second or so.
+func TestSignInElsewhereIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &fakeStore{}
+		s := &tokensource.Session{Store: store, Grant: failingGrant(tokensource.ErrNoToken)}
+		if _, err := s.Token(t.Context()); !errors.Is(err, tokensource.ErrNoToken) {
+			t.Fatalf("got %v", err)
+		}
+		store.put(&oauth2.Token{AccessToken: "elsewhere"})
+		time.Sleep(time.Second)
+		if got := access(s.Token(t.Context())); got != "elsewhere" {
+			t.Errorf("Token = %s", got)
+		}
+	})
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/authtrip/authtrip/internal/origin"
 )
 
-// ErrInsecureOrigin says that a credential would have gone over plain http.
-var ErrInsecureOrigin = errors.New("transport: credentials are not sent over plain http")
+// ErrInsecureOrigin says that a credential would have gone over plain http, or
+// over another scheme that is not https.
+var ErrInsecureOrigin = errors.New("transport: credentials are sent over https only")
 
 // An Audience is the set of origins that may receive a credential. It is used
 // by pointer, and the nil *Audience is the safe default. Its fields must not

@@ -246,8 +246,8 @@ func TestAudienceOtherSchemes(t *testing.T) {
 
 func TestErrInsecureOriginShowsOriginOnly(t *testing.T) {
 	for u, want := range map[string]string{
-		"http://user:hunter2@example.com/hunter2?key=hunter2": "transport: credentials are not sent over plain http: to http://example.com",
-		"http://[2001:db8::1]:8080/hunter2":                   "transport: credentials are not sent over plain http: to http://[2001:db8::1]:8080",
+		"http://user:hunter2@example.com/hunter2?key=hunter2": "transport: credentials are sent over https only: to http://example.com",
+		"http://[2001:db8::1]:8080/hunter2":                   "transport: credentials are sent over https only: to http://[2001:db8::1]:8080",
 	} {
 		_, err := (*transport.Audience)(nil).Allows(newRequest(t, http.MethodGet, u, nil))
 		if err == nil || err.Error() != want {

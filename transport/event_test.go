@@ -91,13 +91,14 @@ func TestEvents(t *testing.T) {
 			[]transport.Event{{Kind: transport.EventNotReplayable, StatusCode: 401, Generation: 1}},
 		},
 		{
-			// The next request gets a RenewalError, too.
+			// The next request is sent with the old token, since that may do for it.
 			"not replayable, then renewal failed", failed,
 			[]transport.Func{answer(401, "")},
 			[]func(*testing.T) *http.Request{streamed, get},
 			[]transport.Event{
 				{Kind: transport.EventNotReplayable, StatusCode: 401, Generation: 1},
-				{Kind: transport.EventRenewalFailed, StatusCode: 401, Generation: 1, Duration: took, Err: errSource},
+				{Kind: transport.EventRejected, StatusCode: 401, Generation: 1},
+				{Kind: transport.EventRenewalFailed, StatusCode: 401, Generation: 1, Err: errSource},
 			},
 		},
 		{

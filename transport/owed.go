@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/oauth2"
@@ -12,6 +14,15 @@ type rejection struct {
 	token      *oauth2.Token
 	status     int
 	challenges []string
+}
+
+func newRejection(token *oauth2.Token, resp *http.Response) *rejection {
+	r := &rejection{token: token, status: resp.StatusCode}
+	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
+		// A server may repeat what it was sent.
+		r.challenges = append(r.challenges, strings.ReplaceAll(challenge, token.AccessToken, "[redacted]"))
+	}
+	return r
 }
 
 func (r *rejection) failed(err error) error {

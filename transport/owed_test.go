@@ -2,12 +2,14 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/oauth2"
@@ -130,5 +132,48 @@ func TestOwedIsBounded(t *testing.T) {
 	got := map[string]int{"first": upload(t, rt, "user0"), "last": upload(t, rt, "user999")}
 	if diff := cmp.Diff(map[string]int{"first": http.StatusUnauthorized, "last": http.StatusOK}, got); diff != "" {
 		t.Errorf("next uploads (-want +got):\n%s", diff)
+	}
+}
+
+// That one endpoint will not take a token is not held against requests to
+// others, however long the renewal is out of reach.
+func TestOwedDoesNotHinderOtherRequests(t *testing.T) {
+	for _, cause := range []error{tokensource.ErrRenewalLimit, errSource} {
+		base := transport.Func(func(req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPost {
+				return answer(http.StatusUnauthorized, "")(req)
+			}
+			return accept("old")(req)
+		})
+		source := tokens("old")
+		source.renew = func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+			return nil, &tokensource.RetryError{Err: cause}
+		}
+		rt := &transport.Refresh{Source: source, Base: base}
+		req, _ := stream(t, "refused")
+		do(t, rt, req)
+		for range 3 {
+			if status, _ := do(t, rt, get(t)); status != http.StatusOK {
+				t.Errorf("%v: got %d, want 200", cause, status)
+			}
+		}
+	}
+}
+
+func TestChallengesRepeatNoToken(t *testing.T) {
+	base := transport.Func(func(req *http.Request) (*http.Response, error) {
+		resp, err := answer(http.StatusUnauthorized, "")(req)
+		resp.Header = http.Header{"Www-Authenticate": {`Bearer error="invalid_token", error_description="not ` + req.Header.Get("Authorization") + `"`}}
+		return resp, err
+	})
+	rt := &transport.Refresh{Source: refusing(errSource), Base: base}
+	_, err := rt.RoundTrip(get(t))
+	re, ok := errors.AsType[*transport.RenewalError](err)
+	if !ok {
+		t.Fatalf("got %v, want a RenewalError", err)
+	}
+	want := []string{`Bearer error="invalid_token", error_description="not Bearer [redacted]"`}
+	if diff := cmp.Diff(want, re.Challenges); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/authtrip/authtrip/internal/hop"
@@ -77,8 +76,8 @@ type Refresh struct {
 	owed   owed
 }
 
-// A RenewalError says that a request was rejected, that the token could not be
-// renewed, and why. errors.Is(err, tokensource.ErrReauthRequired) tells
+// A RenewalError says that a token was rejected, for this request or for one
+// before that could not be sent again, that it could not be renewed, and why. errors.Is(err, tokensource.ErrReauthRequired) tells
 // whether the user has to sign in again; with a [tokensource.RetryError] in
 // it, it may go better later.
 type RenewalError struct {
@@ -139,7 +138,7 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 	case !rejected:
 		return resp, nil
 	}
-	r := &rejection{token: token, status: resp.StatusCode, challenges: slices.Clone(resp.Header.Values("WWW-Authenticate"))}
+	r := newRejection(token, resp)
 	if !replayable(source) {
 		t.owed.add(r)
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
@@ -181,9 +180,14 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (*oauth2.Token, []string, error) {
 	start := time.Now()
 	token, values, err := t.renew(ctx, r.token)
-	if errors.Is(err, tokensource.ErrUnchanged) {
-		token = r.token
-		values, err = t.header.values(token)
+	_, later := errors.AsType[*tokensource.RetryError](err)
+	if later || errors.Is(err, tokensource.ErrUnchanged) {
+		// It was another request that was rejected; this one may fare better.
+		values, err := t.header.values(r.token)
+		if !later {
+			t.owed.remove(r)
+		}
+		return r.token, values, err
 	}
 	if err != nil {
 		t.emit(req, Event{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"net/http"
 )
 
@@ -21,6 +22,7 @@ func buffer(ctx context.Context, req *http.Request, limit int64) (*http.Request,
 		err  error
 	}
 	done := make(chan result, 1)
+	limit = min(limit, math.MaxInt64-1)
 	go func() {
 		read, err := io.ReadAll(io.LimitReader(req.Body, limit+1))
 		done <- result{read, err}

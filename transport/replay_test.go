@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,6 +36,7 @@ func TestReplayBuffer(t *testing.T) {
 		{"unknown length, far over the limit", 1, text(100_000), -1, http.StatusUnauthorized},
 		{"unknown length as zero", 10, "0123456789", 0, http.StatusOK},
 		{"unknown length, empty", 10, "", -1, http.StatusOK},
+		{"no limit", math.MaxInt64, "0123456789", -1, http.StatusOK},
 		{"large", 1 << 20, text(1 << 20), 1 << 20, http.StatusOK},
 	}
 	for _, tt := range tests {

@@ -16,29 +16,18 @@ const Authorization = "Authorization"
 // after ten; the bound is for a chain that somebody tied into a ring.
 const maxHops = 100
 
-// Previous returns the request whose redirect led to req. ok is false if there
-// was one that is not known any more; the caller must then assume the worst.
-func Previous(req *http.Request) (prev *http.Request, ok bool) {
-	if req.Response == nil {
-		return nil, true
-	}
-	prev = req.Response.Request
-	return prev, prev != nil
-}
-
 // All calls f for each request of the redirect chain before req, latest first,
 // until f returns false. It reports whether it came to the first with f true
-// for all.
+// for all: a chain that is not known to its beginning is to be taken for the
+// worst.
 func All(req *http.Request, f func(*http.Request) bool) bool {
 	for range maxHops {
-		prev, ok := Previous(req)
-		if prev == nil {
-			return ok
+		if req.Response == nil {
+			return true
 		}
-		if !f(prev) {
+		if req = req.Response.Request; req == nil || !f(req) {
 			return false
 		}
-		req = prev
 	}
 	return false
 }

@@ -81,21 +81,6 @@ func TestHasOwn(t *testing.T) {
 	}
 }
 
-func TestPrevious(t *testing.T) {
-	first, lost := plain(), plain()
-	lost.Response = &http.Response{}
-	last := chain(first, plain())
-	for _, tt := range []struct {
-		name      string
-		req, want *http.Request
-		ok        bool
-	}{{"first", first, nil, true}, {"second", last, first, true}, {"lost", lost, nil, false}} {
-		if got, ok := hop.Previous(tt.req); got != tt.want || ok != tt.ok {
-			t.Errorf("%s: got %p, %v, want %p, %v", tt.name, got, ok, tt.want, tt.ok)
-		}
-	}
-}
-
 func TestAll(t *testing.T) {
 	long := make([]*http.Request, 200)
 	for i := range long {

@@ -3,15 +3,18 @@
 // is under way in whose service the request is made.
 package marks
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 type key struct{}
 
 // Marks is a list, newest first, of the marks on a context. The nil *Marks has
 // none. One key holds them all, so that a decorator asks the context once.
 type Marks struct {
-	off     bool
-	renewal any
+	renewal any         // nil: the mark turns credentials off
+	ended   atomic.Bool // the renewal has
 	older   *Marks
 }
 
@@ -23,23 +26,19 @@ func Of(ctx context.Context) *Marks {
 
 // WithoutCredentials marks ctx for requests that no decorator may touch.
 func WithoutCredentials(ctx context.Context) context.Context {
-	return context.WithValue(ctx, key{}, &Marks{off: true, older: Of(ctx)})
+	return context.WithValue(ctx, key{}, &Marks{older: Of(ctx)})
 }
 
-// WithRenewal marks ctx as belonging to a renewal by owner, a pointer.
-func WithRenewal(ctx context.Context, owner any) context.Context {
-	return context.WithValue(ctx, key{}, &Marks{renewal: owner, older: Of(ctx)})
+// WithRenewal marks ctx as belonging to a renewal by owner, a pointer, until
+// end is called: the context may live on.
+func WithRenewal(ctx context.Context, owner any) (marked context.Context, end func()) {
+	m := &Marks{renewal: owner, older: Of(ctx)}
+	return context.WithValue(ctx, key{}, m), func() { m.ended.Store(true) }
 }
 
-// Off reports whether WithoutCredentials was used.
-func (m *Marks) Off() bool {
-	for ; m != nil; m = m.older {
-		if m.off {
-			return true
-		}
-	}
-	return false
-}
+// Off reports whether WithoutCredentials was used, and not only before a
+// renewal: whoever has started it, its own requests are another matter.
+func (m *Marks) Off() bool { return m != nil && m.renewal == nil }
 
 // Renewal reports whether owner's renewal is under way. A request that owner
 // should credential and that owner's renewal itself makes would wait for
@@ -48,7 +47,7 @@ func (m *Marks) Renewal(owner any) bool {
 	for ; m != nil; m = m.older {
 		// Only pointers are ever marked, so an owner of an uncomparable type
 		// differs in type before its value is looked at.
-		if m.renewal != nil && m.renewal == owner {
+		if m.renewal != nil && m.renewal == owner && !m.ended.Load() {
 			return true
 		}
 	}

@@ -14,7 +14,13 @@ func TestMarks(t *testing.T) {
 	type key struct{}
 	none := context.WithValue(t.Context(), key{}, a)
 	off := marks.WithoutCredentials(none)
-	renewal := marks.WithRenewal(none, a)
+	renewing := func(ctx context.Context, o any) context.Context {
+		ctx, _ = marks.WithRenewal(ctx, o)
+		return ctx
+	}
+	renewal := renewing(none, a)
+	ended, end := marks.WithRenewal(renewing(none, b), a)
+	end()
 	tests := []struct {
 		name          string
 		ctx           context.Context
@@ -24,8 +30,9 @@ func TestMarks(t *testing.T) {
 		{"off", off, true, false, false},
 		{"renewal", renewal, false, true, false},
 		{"off within a renewal", marks.WithoutCredentials(renewal), true, true, false},
-		{"renewal within off", marks.WithRenewal(off, a), true, true, false},
-		{"renewal within another's", marks.WithRenewal(renewal, b), false, true, true},
+		{"renewal within off", renewing(off, a), false, true, false},
+		{"ended renewal within another's", ended, false, false, true},
+		{"renewal within another's", renewing(renewal, b), false, true, true},
 		{"below", context.WithValue(context.WithoutCancel(renewal), key{}, b), false, true, false},
 	}
 	for _, tt := range tests {
@@ -43,7 +50,8 @@ func TestMarks(t *testing.T) {
 
 // Sources may be of any type, functions and nil included.
 func TestRenewalOfUncomparable(t *testing.T) {
-	m := marks.Of(marks.WithRenewal(marks.WithoutCredentials(t.Context()), new(owner)))
+	ctx, _ := marks.WithRenewal(marks.WithoutCredentials(t.Context()), new(owner))
+	m := marks.Of(ctx)
 	for _, o := range []any{nil, func() {}, []int{1}, map[int]int{}, struct{ f func() }{}} {
 		if m.Renewal(o) {
 			t.Errorf("a %T has a renewal", o)

@@ -31,7 +31,7 @@ func Error(what string, v any) error {
 	if err, ok := v.(runtime.Error); ok {
 		return fmt.Errorf("%s panicked at %s: %w", what, where, err)
 	}
-	return fmt.Errorf("%s panicked at %s with a %T", what, where, v)
+	return fmt.Errorf("%s panicked at %s with a value of type %T", what, where, v)
 }
 
 var errExited = errors.New("ended its goroutine")

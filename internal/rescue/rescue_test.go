@@ -36,14 +36,14 @@ func TestErrorSaysWhereNotWhat(t *testing.T) {
 		f    func()
 		want string // the end of the error
 	}{
-		{"string", func() { where = here(0); panic("secret") }, "with a string"},
-		{"own type", func() { where = here(0); panic(value("secret")) }, "with a rescue_test.value"},
-		{"error", func() { where = here(0); panic(errors.New("secret")) }, "with a *errors.errorString"},
+		{"string", func() { where = here(0); panic("secret") }, "with a value of type string"},
+		{"own type", func() { where = here(0); panic(value("secret")) }, "with a value of type rescue_test.value"},
+		{"error", func() { where = here(0); panic(errors.New("secret")) }, "with a value of type *errors.errorString"},
 		{"runtime", func() { where = here(0); _ = []int{}[len(where)] }, "index out of range"},
 		{"nil map", func() { write(nil) }, "assignment to entry in nil map"},
 		{"nil", func() { where = here(0); panic(nil) }, "panic called with nil argument"},
-		{"deeper", func() { func() { where = here(0); panic("secret") }() }, "with a string"},
-		{"while panicking", func() { defer func() { where = here(0); panic(1) }(); panic("secret") }, "with a int"},
+		{"deeper", func() { func() { where = here(0); panic("secret") }() }, "with a value of type string"},
+		{"while panicking", func() { defer func() { where = here(0); panic(1) }(); panic("secret") }, "with a value of type int"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
