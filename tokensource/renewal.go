@@ -259,8 +259,11 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 		r.replaced = append(r.replaced, now.Round(0))
 	}
 	r.note(Event{Kind: EventRenewed, Generation: next.generation, Lifetime: lifeOf(token, now)})
-	if saveErr != nil {
+	switch {
+	case saveErr != nil:
 		r.note(next.saveFailed(saveErr, now))
+	case st.unsaved:
+		r.note(Event{Kind: EventSaved, Generation: next.generation})
 	}
 	return token, nil
 }

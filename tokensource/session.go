@@ -49,7 +49,7 @@ const (
 // A failure that may pass (network, timeout, 429, 5xx, an answer that makes
 // no sense) is a [RetryError]: the token is kept, and served while it is good;
 // who needs a new one gets this error at once until the next attempt is due,
-// after 250 ms at first, a minute at last, with jitter, or what the server
+// a quarter of a second at first, a minute at last, less jitter, or what the server
 // asked for in Retry-After, up to an hour. A failure that will not pass
 // (invalid_grant; invalid_client and unauthorized_client for a refresh token)
 // is [ErrReauthRequired] for everybody at once, and the refresh token is not

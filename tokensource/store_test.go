@@ -920,3 +920,26 @@ func TestSignInElsewhereIsFound(t *testing.T) {
 		}
 	})
 }
+
+// A renewal that is saved brings the Store up to date as well, and says so.
+func TestRenewalSavesWhatWasUnsaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ev events
+		store := &fakeStore{saveErr: errDown}
+		g := &fakeGrant{}
+		s := &tokensource.Session{Grant: g.grant, Store: store, OnEvent: ev.on}
+		_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		store.saveErr = nil
+		token, err := s.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := access(s.Renew(t.Context(), token)); got != "access-1" {
+			t.Errorf("Renew = %s", got)
+		}
+		want := []tokensource.EventKind{tokensource.EventSet, tokensource.EventSaveFailed, tokensource.EventRenewed, tokensource.EventSaved}
+		if diff := cmp.Diff(want, ev.kinds()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
