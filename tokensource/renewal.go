@@ -60,8 +60,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	switch {
 	case st.token != r.seen, st.dead:
 		return nil, errAgain
-	case good && st.unsaved: // that is what there is to do
-	case st.failing(now):
+	case good && !st.unsaved, !good && st.failing(now):
 		return nil, errAgain
 	}
 	unlock, err := r.lock(r.ctx)
