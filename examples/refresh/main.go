@@ -94,7 +94,7 @@ func run(duration time.Duration, callers int, every time.Duration) error {
 	sides := []*side{us, them}
 
 	fmt.Printf("%d goroutines a side post to an API for %v. Tokens live 2 s, renewing one takes 50 ms,\n", callers, duration)
-	fmt.Printf("and one token is revoked half-way. Lost is what the caller did not get answered.\n\n")
+	fmt.Printf("and one token is revoked after a third of the time. Lost is what the caller did not get answered.\n\n")
 	for _, s := range sides {
 		fmt.Printf("       %-44s", s.name)
 	}
@@ -109,7 +109,7 @@ func run(duration time.Duration, callers int, every time.Duration) error {
 	var wg sync.WaitGroup
 	for _, s := range sides {
 		wg.Go(func() { s.load.run(ctx, callers, every) })
-		time.AfterFunc(duration/2, s.server.revoke)
+		time.AfterFunc(duration/3, s.server.revoke)
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
