@@ -128,7 +128,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 // rejects reports whether token is, by content, the one that a server has
 // just rejected.
 func (r *renewal) rejects(token *oauth2.Token) bool {
-	return r.forced && r.seen != nil && token.AccessToken == r.seen.AccessToken
+	return r.forced && token.AccessToken == r.seen.AccessToken
 }
 
 // adopt publishes what another process has stored since, and returns the state
@@ -182,12 +182,13 @@ func (r *renewal) admit(st *state) error {
 		return nil
 	}
 	err := &RetryError{At: r.replaced[0].Add(forcedWindow), Err: ErrRenewalLimit}
+	wait := err.At.Sub(r.start.Round(0))
 	if !r.limited {
 		r.limited = true
-		r.note(Event{Kind: EventRenewalLimit, Generation: st.generation, RetryIn: err.At.Sub(r.start.Round(0)), Err: ErrRenewalLimit})
+		r.note(Event{Kind: EventRenewalLimit, Generation: st.generation, RetryIn: wait, Err: ErrRenewalLimit})
 	}
 	// For a while only: another process may store a better token.
-	r.answer(st, err, min(time.Second, err.At.Sub(r.start.Round(0))))
+	r.answer(st, err, min(time.Second, wait))
 	return err
 }
 
@@ -249,8 +250,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 			next.usable = at + int64(time.Second)
 			next.renewal = next.usable
 		}
-		r.markSaved(next, saveErr, now)
-		return next
+		return next.saved(saveErr, now)
 	}) {
 		return nil, errAgain
 	}
@@ -286,8 +286,7 @@ func (r *renewal) saveAgain(st *state, err error) *state {
 			err = r.saveDetached(st.token)
 		}
 		now = time.Now()
-		r.markSaved(&next, err, now)
-		return &next
+		return next.saved(err, now)
 	}) {
 		return nil
 	}

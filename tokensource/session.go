@@ -246,12 +246,12 @@ func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error
 		now := time.Now()
 		next := cur.after(token, s.skew(), now)
 		next.epoch++
-		s.markSaved(next, err, now)
-		return next
+		return next.saved(err, now)
 	}
 	if busy := s.acquire(ctx); busy != nil {
 		// Whoever is writing finds the epoch gone by, and leaves it to us.
-		for err = busy; ; {
+		err = busy
+		for {
 			if st, ok := s.swap(s.load().epoch, publish); ok {
 				return st, err
 			}
@@ -371,21 +371,6 @@ func (s *Session) save(ctx context.Context, token *oauth2.Token) error {
 		return fmt.Errorf("tokensource: saving: %w", err)
 	}
 	return nil
-}
-
-// markSaved notes in st what came of saving its token.
-func (s *Session) markSaved(st *state, err error, now time.Time) {
-	st.unsaved = err != nil
-	if st.unsaved {
-		st.unsaves++
-		st.saving = now.Add(backoff(st.unsaves, nil)).UnixNano()
-	}
-	st.settle()
-}
-
-// saveFailed is the event for a st that is unsaved.
-func (st *state) saveFailed(err error, now time.Time) Event {
-	return Event{Kind: EventSaveFailed, Generation: st.generation, RetryIn: time.Duration(st.saving - now.UnixNano()), Err: err}
 }
 
 func (s *Session) emit(ctx context.Context, e Event) {

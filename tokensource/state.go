@@ -73,6 +73,21 @@ func (s *state) settle() *state {
 	return s
 }
 
+// saved notes in s what came of saving its token.
+func (s *state) saved(err error, now time.Time) *state {
+	s.unsaved = err != nil
+	if s.unsaved {
+		s.unsaves++
+		s.saving = now.Add(backoff(s.unsaves, nil)).UnixNano()
+	}
+	return s.settle()
+}
+
+// saveFailed is the event for an s that is unsaved.
+func (s *state) saveFailed(err error, now time.Time) Event {
+	return Event{Kind: EventSaveFailed, Generation: s.generation, RetryIn: time.Duration(s.saving - now.UnixNano()), Err: err}
+}
+
 // schedule returns until when token is handed out and from when on it is
 // renewed ahead of its expiry.
 func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, renewal int64) {

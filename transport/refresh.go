@@ -77,9 +77,9 @@ type Refresh struct {
 }
 
 // A RenewalError says that a token was rejected, for this request or for one
-// before that could not be sent again, that it could not be renewed, and why. errors.Is(err, tokensource.ErrReauthRequired) tells
-// whether the user has to sign in again; with a [tokensource.RetryError] in
-// it, it may go better later.
+// before that could not be sent again, that it could not be renewed, and why.
+// errors.Is(err, tokensource.ErrReauthRequired) tells whether the user has to
+// sign in again; with a [tokensource.RetryError] in it, it may go better later.
 type RenewalError struct {
 	// StatusCode and Challenges, the WWW-Authenticate fields, are those of the
 	// rejection.

@@ -31,11 +31,11 @@ func ParsePattern(s string) (Pattern, error) {
 	wild := strings.HasPrefix(u.Host, "*.")
 	u.Host = strings.TrimPrefix(u.Host, "*.")
 	o, err := Of(u)
-	if _, portErr := strconv.ParseUint(o.Port, 10, 16); err == nil && portErr != nil {
-		return Pattern{}, errors.New("has no valid port")
-	}
 	if err != nil {
 		return Pattern{}, errors.New("has no valid host")
+	}
+	if _, err := strconv.ParseUint(o.Port, 10, 16); err != nil {
+		return Pattern{}, errors.New("has no valid port")
 	}
 	if strings.Contains(o.Host, "*") {
 		return Pattern{}, errors.New("has a * other than one leading label")
