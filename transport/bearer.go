@@ -45,9 +45,9 @@ func (t *Bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		hop.CloseBody(req)
 		return nil, err
 	case values == nil:
-		return send(t.Base, req, req)
+		return hop.Send(t.Base, req, req)
 	}
-	return send(t.Base, hop.With(req, hop.Authorization, values), req)
+	return hop.Send(t.Base, hop.With(req, hop.Authorization, values), req)
 }
 
 // authorize returns the field's values, nil if req is to go as it is.
@@ -58,8 +58,8 @@ func (t *Bearer) authorize(req *http.Request) ([]string, error) {
 	if v, err := admit(req, t.Audience, t.Source); v != attach {
 		return nil, err
 	}
-	ctx, wait := waiting(req)
-	defer wait.stop()
+	ctx, wait := hop.Waiting(req)
+	defer wait.Stop()
 	token, err := call(ctx, "transport: Source", t.Source.Token)
 	if err != nil {
 		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
@@ -76,7 +76,7 @@ func (t *Bearer) Wrap(base http.RoundTripper) http.RoundTripper {
 }
 
 // Unwrap returns the RoundTripper that t sends by.
-func (t *Bearer) Unwrap() http.RoundTripper { return base(t.Base) }
+func (t *Bearer) Unwrap() http.RoundTripper { return hop.Base(t.Base) }
 
 // CloseIdleConnections closes those of Base.
-func (t *Bearer) CloseIdleConnections() { closeIdle(t.Base) }
+func (t *Bearer) CloseIdleConnections() { hop.CloseIdle(t.Base) }

@@ -52,10 +52,10 @@ func Client(c *http.Client, mw ...Middleware) *http.Client {
 type defaultTransport struct{}
 
 func (defaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return base(nil).RoundTrip(req)
+	return hop.Base(nil).RoundTrip(req)
 }
 
-func (defaultTransport) CloseIdleConnections() { closeIdle(nil) }
+func (defaultTransport) CloseIdleConnections() { hop.CloseIdle(nil) }
 
 // Func is a RoundTripper made of a function. The function must keep the
 // contract of [http.RoundTripper]. A nil Func returns an error.

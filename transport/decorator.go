@@ -13,23 +13,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-var (
-	errReentry  = errors.New("transport: the renewal of this token sends its own request through the decorator that waits for it: the token endpoint's client must not be the decorated one")
-	errNoResult = errors.New("transport: Base returned neither a response nor an error")
-)
-
-func base(rt http.RoundTripper) http.RoundTripper {
-	if rt != nil {
-		return rt
-	}
-	return http.DefaultTransport
-}
-
-func closeIdle(rt http.RoundTripper) {
-	if c, ok := base(rt).(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
+var errReentry = errors.New("transport: the renewal of this token sends its own request through the decorator that waits for it: the token endpoint's client must not be the decorated one")
 
 // A verdict says what becomes of a request before a token is asked for.
 type verdict int
@@ -61,30 +45,6 @@ func admit(req *http.Request, audience *Audience, source any) (verdict, error) {
 		return withheld, nil
 	}
 	return attach, nil
-}
-
-// send makes one attempt on behalf of the caller's request. Whatever base
-// does, the result is a response or an error, and the response names the
-// caller's request: that keeps the redirect chain walkable.
-func send(rt http.RoundTripper, attempt, caller *http.Request) (*http.Response, error) {
-	resp, err := base(rt).RoundTrip(attempt)
-	switch {
-	case err != nil:
-		if resp != nil {
-			closeResponse(resp)
-		}
-		return nil, err
-	case resp == nil:
-		return nil, errNoResult
-	}
-	resp.Request = caller
-	return resp, nil
-}
-
-func closeResponse(resp *http.Response) {
-	if resp.Body != nil {
-		resp.Body.Close()
-	}
 }
 
 // A header is the Authorization field of the token seen last, so that a

@@ -115,31 +115,31 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 		hop.CloseBody(req)
 		return nil, err
 	case values == nil:
-		return send(t.Base, req, req)
+		return hop.Send(t.Base, req, req)
 	}
 	source := req // of the attempts' bodies
-	if t.ReplayBuffer > 0 && !replayable(req) && req.ContentLength <= t.ReplayBuffer {
-		ctx, wait := waiting(req)
+	if t.ReplayBuffer > 0 && !hop.Replayable(req) && req.ContentLength <= t.ReplayBuffer {
+		ctx, wait := hop.Waiting(req)
 		source, err = buffer(ctx, req, t.ReplayBuffer)
-		wait.stop()
+		wait.Stop()
 		if err != nil {
 			return nil, err
 		}
 	}
-	resp, err := send(t.Base, hop.With(source, hop.Authorization, values), req)
+	resp, err := hop.Send(t.Base, hop.With(source, hop.Authorization, values), req)
 	if err != nil {
 		return nil, err
 	}
 	rejected, err := t.rejected(resp)
 	switch {
 	case err != nil:
-		closeResponse(resp)
+		hop.CloseResponse(resp)
 		return nil, err
 	case !rejected:
 		return resp, nil
 	}
 	r := newRejection(token, resp)
-	if !replayable(source) {
+	if !hop.Replayable(source) {
 		t.owed.add(r)
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
 		return resp, nil
@@ -159,8 +159,8 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 		}
 		return nil, nil, err
 	}
-	ctx, wait := waiting(req)
-	defer wait.stop()
+	ctx, wait := hop.Waiting(req)
+	defer wait.Stop()
 	token, err := call(ctx, "transport: Source", t.Source.Token)
 	if err != nil {
 		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
@@ -222,9 +222,9 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 	t.emit(req, e)
 	h := hold(resp)
 	start := time.Now()
-	ctx, wait := waiting(req)
+	ctx, wait := hop.Waiting(req)
 	token, values, err := t.renew(ctx, r.token)
-	wait.stop()
+	wait.Stop()
 	e.Duration = time.Since(start)
 	if errors.Is(err, tokensource.ErrUnchanged) {
 		e.Kind = EventUnchanged
@@ -247,7 +247,7 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 		}
 	}
 	h.discard()
-	resp, err = send(t.Base, second, req)
+	resp, err = hop.Send(t.Base, second, req)
 	e.Kind, e.StatusCode, e.Generation, e.Err = EventReplayed, 0, t.generation(token), err
 	if err == nil {
 		e.StatusCode = resp.StatusCode
@@ -292,7 +292,7 @@ func (t *Refresh) Wrap(base http.RoundTripper) http.RoundTripper {
 }
 
 // Unwrap returns the RoundTripper that t sends by.
-func (t *Refresh) Unwrap() http.RoundTripper { return base(t.Base) }
+func (t *Refresh) Unwrap() http.RoundTripper { return hop.Base(t.Base) }
 
 // CloseIdleConnections closes those of Base.
-func (t *Refresh) CloseIdleConnections() { closeIdle(t.Base) }
+func (t *Refresh) CloseIdleConnections() { hop.CloseIdle(t.Base) }

@@ -8,11 +8,6 @@ import (
 	"net/http"
 )
 
-// replayable reports whether req's body can be had a second time.
-func replayable(req *http.Request) bool {
-	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-}
-
 // buffer returns a request like req whose body can be had again, if it ends
 // within limit bytes, else one whose body is the same stream as before. Either
 // owns req's body, which has been closed if err is not nil.

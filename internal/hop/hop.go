@@ -102,3 +102,8 @@ func CloseBody(req *http.Request) {
 		req.Body.Close()
 	}
 }
+
+// Replayable reports whether req's body can be had a second time.
+func Replayable(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+}

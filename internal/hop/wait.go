@@ -1,4 +1,4 @@
-package transport
+package hop
 
 import (
 	"context"
@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// A waitContext is a request's context that ends with the request's deprecated
+// A Wait is a request's context that ends with the request's deprecated
 // Cancel channel as well. http.Client sets that channel, beside the deadline, for
 // every request under a Client.Timeout, so nothing is started until somebody
-// has to wait. A nil *waitContext has nothing to stop.
-type waitContext struct {
+// has to wait. A nil *Wait has nothing to stop.
+type Wait struct {
 	context.Context
 	cancel <-chan struct{}
 
@@ -19,19 +19,19 @@ type waitContext struct {
 	end    context.CancelFunc
 }
 
-// waiting returns the context for whatever req has to wait for before it is
+// Waiting returns the context for whatever req has to wait for before it is
 // sent. The attempts themselves carry the request's own context and channel.
-func waiting(req *http.Request) (context.Context, *waitContext) {
+func Waiting(req *http.Request) (context.Context, *Wait) {
 	//lint:ignore SA1019 deprecated, and set by http.Client itself
 	cancel := req.Cancel
 	if cancel == nil {
 		return req.Context(), nil
 	}
-	c := &waitContext{Context: req.Context(), cancel: cancel}
+	c := &Wait{Context: req.Context(), cancel: cancel}
 	return c, c
 }
 
-func (c *waitContext) merge() {
+func (c *Wait) merge() {
 	c.once.Do(func() {
 		merged, end := context.WithCancel(c.Context)
 		c.merged, c.end = merged, end
@@ -51,17 +51,17 @@ func (c *waitContext) merge() {
 	})
 }
 
-func (c *waitContext) Done() <-chan struct{} {
+func (c *Wait) Done() <-chan struct{} {
 	c.merge()
 	return c.merged.Done()
 }
 
-func (c *waitContext) Err() error {
+func (c *Wait) Err() error {
 	c.merge()
 	return c.merged.Err()
 }
 
-func (c *waitContext) stop() {
+func (c *Wait) Stop() {
 	if c == nil {
 		return
 	}
@@ -69,7 +69,7 @@ func (c *waitContext) stop() {
 	c.end()
 }
 
-// ended is what a waitContext is after stop, if nobody has waited.
+// ended is what a Wait is after Stop, if nobody has waited.
 var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
