@@ -16,13 +16,20 @@ func HasControl(s string) bool {
 // IsToken reports whether s is a token (RFC 9110 section 5.6.2).
 func IsToken(s string) bool {
 	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9':
-		case c == '!', '#' <= c && c <= '\'', c == '*', c == '+', c == '-', c == '.', c == '^', c == '_', c == '`', c == '|', c == '~':
-		default:
+		if !IsTokenByte(s[i]) {
 			return false
 		}
 	}
 	return s != ""
+}
+
+// IsTokenByte reports whether c may be part of a token.
+func IsTokenByte(c byte) bool {
+	switch {
+	case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9':
+		return true
+	case c == '!', '#' <= c && c <= '\'', c == '*', c == '+', c == '-', c == '.', c == '^', c == '_', c == '`', c == '|', c == '~':
+		return true
+	}
+	return false
 }

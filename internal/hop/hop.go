@@ -107,3 +107,14 @@ func CloseBody(req *http.Request) {
 func Replayable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 }
+
+// First returns the request that req's redirect chain began with, as far as it
+// is known.
+func First(req *http.Request) *http.Request {
+	first := req
+	All(req, func(r *http.Request) bool {
+		first = r
+		return true
+	})
+	return first
+}
