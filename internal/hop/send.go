@@ -2,7 +2,9 @@ package hop
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"time"
 )
 
 var errNoResult = errors.New("authtrip: Base returned neither a response nor an error")
@@ -44,6 +46,26 @@ func Send(base http.RoundTripper, attempt, caller *http.Request) (*http.Response
 // CloseResponse closes resp's body.
 func CloseResponse(resp *http.Response) {
 	if resp.Body != nil {
+		resp.Body.Close()
+	}
+}
+
+const (
+	// maxDiscard is how much of a body is read so that its connection can be
+	// used again; reading more costs more than a new connection.
+	maxDiscard = 64 << 10
+	// maxDiscardTime is how long that may take.
+	maxDiscardTime = time.Second
+)
+
+// Discard drops a response that the caller does not get to see.
+func Discard(resp *http.Response) {
+	if resp.Body == nil || resp.Body == http.NoBody {
+		return
+	}
+	late := time.AfterFunc(maxDiscardTime, func() { resp.Body.Close() })
+	_, _ = io.CopyN(io.Discard, resp.Body, maxDiscard)
+	if late.Stop() {
 		resp.Body.Close()
 	}
 }

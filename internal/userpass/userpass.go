@@ -25,9 +25,14 @@ var (
 // For returns what req is to be authenticated with: what ask says if it is not
 // nil, else username and password.
 func For(req *http.Request, username, password string, ask Func) (string, string, error) {
+	ctx, wait := hop.Waiting(req)
+	defer wait.Stop()
+	return Ask(ctx, username, password, ask)
+}
+
+// Ask is For without a request.
+func Ask(ctx context.Context, username, password string, ask Func) (string, string, error) {
 	if ask != nil {
-		ctx, wait := hop.Waiting(req)
-		defer wait.Stop()
 		var err error
 		if username, password, err = call(ctx, ask); err != nil {
 			return "", "", err

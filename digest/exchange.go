@@ -1,0 +1,214 @@
+package digest
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/authtrip/authtrip/challenge"
+	"github.com/authtrip/authtrip/internal/hop"
+	"github.com/authtrip/authtrip/internal/origin"
+	"github.com/authtrip/authtrip/internal/space"
+)
+
+// ErrServerAuth says that a response's rspauth (RFC 7616 section 3.5) was not
+// made by somebody who knows the password. The response is not returned.
+var ErrServerAuth = errors.New("digest: the server does not know the password: its rspauth is wrong")
+
+// ErrIntegrity says that a server wants the body protected by qop=auth-int, for
+// which the request needs GetBody: the body's hash is sent ahead of the body.
+var ErrIntegrity = errors.New("digest: the server asks for qop=auth-int, and the request has a body but no GetBody")
+
+// A party is who asks for authentication.
+type party struct {
+	status      int
+	credentials string // the field to answer in
+	info        string // the field by which the party proves itself
+	absolute    bool   // the request-target has absolute-form
+}
+
+var (
+	server = party{http.StatusUnauthorized, hop.Authorization, "Authentication-Info", false}
+	proxy  = party{http.StatusProxyAuthRequired, "Proxy-Authorization", "Proxy-Authentication-Info", true}
+)
+
+// An exchange is what it takes to have one request of the caller's accepted.
+type exchange struct {
+	party
+	req                *http.Request
+	origin             origin.Origin // of the party
+	path               string        // which tells the party's spaces apart
+	username, password string
+}
+
+// run sends the request: at once with credentials if its space is known, and
+// again if it is challenged. There are at most two attempts.
+func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*http.Response, error) {
+	first, used, k, err := x.first(spaces)
+	if err != nil {
+		hop.CloseBody(x.req)
+		return nil, err
+	}
+	resp, err := hop.Send(base, first, x.req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != x.status {
+		return x.accepted(resp, used, k)
+	}
+	offer := strongest(challenge.FromResponse(resp))
+	if offer == nil {
+		k.refused(used.session)
+		return resp, nil
+	}
+	k = x.learn(spaces, offer)
+	if used.session != nil && used.realm == offer.realm && !offer.stale {
+		// The user name or the password is wrong (RFC 7616 section 3.3). The
+		// nonce may serve those that come after.
+		k.offered(offer)
+		return resp, nil
+	}
+	second, used, err := x.second(offer)
+	if err != nil {
+		k.offered(offer)
+		return resp, nil
+	}
+	hop.Discard(resp)
+	resp, err = hop.Send(base, second, x.req)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode != x.status:
+		return x.accepted(resp, used, k)
+	}
+	if offer := strongest(challenge.FromResponse(resp)); offer != nil && offer.realm == used.realm {
+		k.offered(offer)
+	}
+	return resp, nil
+}
+
+// first returns the first attempt. Without a session it is a bare copy, and the
+// answer has none either.
+func (x *exchange) first(spaces *space.Memory[known]) (*http.Request, answer, *known, error) {
+	k := spaces.Find(x.origin, x.path)
+	if s := k.take(); s != nil {
+		r, used, err := x.authorize(s)
+		if r != nil || err != nil {
+			return r, used, k, err
+		}
+		k.refused(s)
+	}
+	r := *x.req
+	return &r, answer{}, k, nil
+}
+
+var errNoBody = errors.New("digest: the body cannot be sent again")
+
+// second returns the attempt that answers a challenge.
+func (x *exchange) second(s *session) (*http.Request, answer, error) {
+	if !hop.Replayable(x.req) {
+		return nil, answer{}, errNoBody
+	}
+	r, used, err := x.authorize(s)
+	if err == nil && hasBody(x.req) {
+		r.Body, err = x.req.GetBody()
+	}
+	return r, used, err
+}
+
+// authorize returns a copy of the request with an answer by s, and no request
+// if s is used up.
+func (x *exchange) authorize(s *session) (*http.Request, answer, error) {
+	var buffer [256]byte
+	m := message{method: x.req.Method, uri: appendURI(buffer[:0], x.req, x.absolute)}
+	if m.method == "" {
+		m.method = http.MethodGet
+	}
+	if s.qop == "auth-int" {
+		var err error
+		if m.body, err = s.algorithm.body(x.req); err != nil {
+			return nil, answer{}, err
+		}
+	}
+	used, value, ok := s.answer(x.username, x.password, m)
+	if !ok {
+		return nil, answer{}, nil
+	}
+	return hop.With(x.req, x.credentials, []string{value}), used, nil
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// body returns the hash of req's body in hexadecimal.
+func (a algorithm) body(req *http.Request) ([]byte, error) {
+	h := a.new()
+	if hasBody(req) {
+		if req.GetBody == nil {
+			return nil, ErrIntegrity
+		}
+		body, err := req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		defer body.Close()
+		if _, err := io.Copy(h, body); err != nil {
+			return nil, err
+		}
+	}
+	return hex.AppendEncode(nil, h.Sum(nil)), nil
+}
+
+// learn returns what is known of the space that s is for (RFC 7616 section
+// 3.3: the domain, or else all of the server). A domain may name other servers;
+// what they may be sent is not for this one to say.
+func (x *exchange) learn(spaces *space.Memory[known], s *session) *known {
+	paths := []string{space.Directory(x.path)}
+	domain := strings.Fields(s.domain)
+	if x.status == proxy.status || len(domain) == 0 {
+		paths = append(paths, "/")
+	}
+	for _, uri := range domain[:min(len(domain), 8)] {
+		u, err := x.req.URL.Parse(uri)
+		if err != nil {
+			continue
+		}
+		if o, err := origin.Of(u); err == nil && o == x.origin {
+			paths = append(paths, path(u))
+		}
+	}
+	return spaces.Learn(x.origin, s.realm, paths...)
+}
+
+// accepted returns resp, the answer to a request that the party did not
+// challenge. If there were credentials it may have more to say to them.
+func (x *exchange) accepted(resp *http.Response, used answer, k *known) (*http.Response, error) {
+	if used.session == nil {
+		return resp, nil
+	}
+	var next *session
+	if values := resp.Header[x.info]; len(values) > 0 {
+		info, _ := challenge.ParseParams(values)
+		// With auth-int the proof is of the response's body too, which is the
+		// caller's to read.
+		if proof, ok := challenge.Find(info, "rspauth"); ok && used.qop == "auth" && isAuth(info) {
+			if !used.verify(proof, appendURI(nil, x.req, x.absolute)) {
+				k.refused(used.session)
+				hop.CloseResponse(resp)
+				return nil, ErrServerAuth
+			}
+		}
+		if nonce, _ := challenge.Find(info, "nextnonce"); nonce != "" && len(nonce) <= maxChallenge {
+			next = used.next(nonce)
+		}
+	}
+	k.accepted(used, next)
+	return resp, nil
+}
+
+// isAuth reports whether info is about qop=auth, which it need not repeat.
+func isAuth(info []challenge.Param) bool {
+	qop, ok := challenge.Find(info, "qop")
+	return !ok || strings.EqualFold(qop, "auth")
+}

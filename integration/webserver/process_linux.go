@@ -1,0 +1,41 @@
+package webserver
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// nobody is the user that servers run as when the test is root: nothing has to
+// be said about users in their configurations then, nor about what each of them
+// opens before it drops privileges.
+const nobody = 65534
+
+func hand(dir string) error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	return os.Chown(dir, nobody, nobody)
+}
+
+// isolate has cmd run in a process group of its own, and end with this process.
+func isolate(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+}
+
+// end ends the group: politely first, since servers have semaphores and shared
+// memory to give back.
+func (p *process) end() {
+	group := -p.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(stopTimeout):
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-p.done
+}
