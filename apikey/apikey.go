@@ -52,7 +52,8 @@ const DefaultName = "X-API-Key"
 //
 // A key in the query stays on the request that Base is given. The caller's URL
 // does not show it, nor does the Referer of a redirect, nor an error of
-// Base, and where a server's Location field repeats it, it is taken out.
+// Base. Where a server's Location field repeats it, it is taken out: the
+// parameter, and a key of eight bytes or more wherever else it is seen.
 type Transport struct {
 	// Key is the key. An empty key is an error, and so is a control character
 	// in it and, in a cookie, whatever a cookie cannot hold (RFC 6265 section
@@ -61,8 +62,7 @@ type Transport struct {
 
 	// Source, if not nil, is asked for the key of every request instead, as
 	// [Key.Get] may be. It must return when its context ends, which is with the
-	// request's. Its error is returned by RoundTrip, wrapped, and so is a
-	// panic in it.
+	// request's. Its error is returned by RoundTrip, and so is a panic in it.
 	Source func(context.Context) (string, error)
 
 	// In is where the key goes; zero means Header.
@@ -96,6 +96,8 @@ type credential struct {
 	key    string
 	values []string // of the field, or of a Cookie field with nothing else
 	pair   string   // name=value, for a query or a cookie
+
+	spellings []string // of the key, as a query's may come back, longest first
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -110,11 +112,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	switch t.In {
 	case Query:
-		resp, err := hop.Send(t.Base, withQuery(req, c.pair), req)
+		resp, err := hop.Send(t.Base, withQuery(req, t.name, c.pair), req)
 		if err != nil {
-			return nil, conceal(err, c.key, url.QueryEscape(c.key))
+			return nil, conceal(err, c.spellings)
 		}
-		takeOut(resp.Header, t.name, c.key)
+		takeOut(resp.Header, t.name, c)
 		return resp, nil
 	case Cookie:
 		return hop.Send(t.Base, withCookie(req, c), req)
@@ -164,11 +166,7 @@ func ask(ctx context.Context, source func(context.Context) (string, error)) (key
 			err = rescue.Error("apikey: Source", v)
 		}
 	}()
-	key, err = source(ctx)
-	if err != nil {
-		return "", fmt.Errorf("apikey: Source: %w", err)
-	}
-	return key, nil
+	return source(ctx)
 }
 
 // configure checks the fields that do not change.
@@ -185,6 +183,8 @@ func (t *Transport) configure() {
 			t.err = errors.New("apikey: Name is no header field's name")
 		case t.name == "Host" || t.name == "Content-Length" || t.name == "Transfer-Encoding" || t.name == "Trailer":
 			t.err = fmt.Errorf("apikey: the field %s is not sent from a header", t.name)
+		case t.name == "Cookie":
+			t.err = errors.New("apikey: a key in the field Cookie is one with In: Cookie")
 		case field.HasControl(t.Prefix):
 			t.err = errors.New("apikey: Prefix has a control character")
 		}
@@ -209,8 +209,8 @@ func (t *Transport) configure() {
 // first request of its redirect chain.
 func (t *Transport) own(req *http.Request) bool {
 	switch t.In {
-	case Query:
-		return hasParam(req, t.name) || req.Response != nil && hasParam(hop.First(req), t.name)
+	case Query: // that of a redirect's URL is the server's choice
+		return hasParam(hop.First(req), t.name)
 	case Cookie:
 		return hasCookie(req, t.name) || req.Response != nil && hasCookie(hop.First(req), t.name)
 	}
@@ -227,7 +227,9 @@ func (t *Transport) build(key string) (*credential, error) {
 	c := &credential{key: key}
 	switch t.In {
 	case Query:
-		c.pair = url.QueryEscape(t.name) + "=" + url.QueryEscape(key)
+		once := url.QueryEscape(key)
+		c.pair = url.QueryEscape(t.name) + "=" + once
+		c.spellings = []string{url.QueryEscape(once), url.PathEscape(key), once, key}
 	case Cookie:
 		if strings.ContainsFunc(key, func(r rune) bool { return r > 0x7e || strings.ContainsRune(` ",;\`, r) }) {
 			return nil, errors.New("apikey: the key has a character that a cookie cannot hold")

@@ -1,23 +1,47 @@
 package apikey
 
 import (
-	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 )
 
 // withQuery returns a copy of req with pair at the end of its query, the rest
-// of which stays byte for byte as it was. The header is shared: nobody below
-// may modify it, as nobody may modify a request.
-func withQuery(req *http.Request, pair string) *http.Request {
-	r, u := *req, *req.URL
-	if u.RawQuery != "" {
-		pair = u.RawQuery + "&" + pair
+// of which stays byte for byte as it was; but a redirect's URL may have a
+// parameter of that name, which the server chose, and that one goes.
+func withQuery(req *http.Request, name, pair string) *http.Request {
+	c := &struct {
+		r http.Request
+		u url.URL
+	}{*req, *req.URL} // one allocation for both
+	c.r.Header = maps.Clone(req.Header)
+	c.r.URL = &c.u
+	if req.Response != nil {
+		c.u.RawQuery = without(c.u.RawQuery, func(param string) bool { return is(param, name) })
 	}
-	u.RawQuery = pair
-	r.URL = &u
-	return &r
+	if c.u.RawQuery != "" {
+		pair = c.u.RawQuery + "&" + pair
+	}
+	c.u.RawQuery = pair
+	return &c.r
+}
+
+// without returns query without the parameters that match.
+func without(query string, match func(param string) bool) string {
+	var kept []string
+	found := false
+	for param := range strings.SplitSeq(query, "&") {
+		if match(param) {
+			found = true
+		} else {
+			kept = append(kept, param)
+		}
+	}
+	if !found {
+		return query
+	}
+	return strings.Join(kept, "&")
 }
 
 // hasParam reports whether req's query has a parameter of that name.
@@ -46,81 +70,44 @@ func unescape(s string) string {
 	return s
 }
 
-// takeOut removes the key from the query of the Location field. A server that
-// redirects to the same path on another host, or on https, often repeats the
+// minConspicuous is the length from which on a key is not taken for something
+// else that is spelled the same.
+const minConspicuous = 8
+
+// takeOut removes the key from the Location field. A server that redirects to
+// the same path on another host, or to a page to sign in at, often repeats the
 // query it was sent; the key would follow, and show in every URL from there on.
-func takeOut(h http.Header, name, key string) {
+func takeOut(h http.Header, name string, c *credential) {
 	location := h.Get("Location")
-	before, query, ok := strings.Cut(location, "?")
-	if !ok {
+	if location == "" {
 		return
 	}
-	query, fragment, hasFragment := strings.Cut(query, "#")
-	var kept []string
-	found := false
-	for param := range strings.SplitSeq(query, "&") {
-		if _, value, _ := strings.Cut(param, "="); is(param, name) && unescape(value) == key {
-			found = true
-			continue
+	rest, fragment, hasFragment := strings.Cut(location, "#")
+	path, query, _ := strings.Cut(rest, "?")
+	kept := without(query, func(param string) bool {
+		_, value, _ := strings.Cut(param, "=")
+		return is(param, name) && unescape(value) == c.key
+	})
+	if kept != query {
+		rest = path
+		if kept != "" || path == "" { // with neither, the old query would hold
+			rest += "?" + kept
 		}
-		kept = append(kept, param)
-	}
-	if !found {
-		return
-	}
-	if len(kept) > 0 {
-		before += "?" + strings.Join(kept, "&")
 	}
 	if hasFragment {
-		before += "#" + fragment
+		rest += "#" + fragment
 	}
-	h.Set("Location", before)
+	if len(c.key) >= minConspicuous {
+		rest = replace(rest, c.spellings, "")
+	}
+	if rest != location {
+		h.Set("Location", rest)
+	}
 }
 
-// conceal returns err with its text rid of the secrets, if any error in its
-// tree tells one: a Base may have errors that repeat the URL it was given.
-func conceal(err error, secrets ...string) error {
-	tells := func(err error) bool {
-		text := err.Error()
-		for _, s := range secrets {
-			if strings.Contains(text, s) {
-				return true
-			}
-		}
-		return false
+func replace(s string, old []string, with string) string {
+	for _, o := range old {
+		s = strings.ReplaceAll(s, o, with)
 	}
-	found := false
-	cause := err
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		if tells(inner) {
-			found, cause = true, errors.Unwrap(inner)
-		}
-	}
-	if !found {
-		return err
-	}
-	text := err.Error()
-	for _, s := range secrets {
-		text = strings.ReplaceAll(text, s, "[redacted]")
-	}
-	return &concealed{text, cause}
-}
-
-// A concealed is an error that prints without the key. It wraps what in the
-// chain came below the errors that told it.
-type concealed struct {
-	text  string
-	cause error
-}
-
-func (e *concealed) Error() string { return e.text }
-func (e *concealed) Unwrap() error { return e.cause }
-
-// Timeout reports whether the cause was a timeout; url.Error asks.
-func (e *concealed) Timeout() bool {
-	t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](e.cause)
-	return ok && t.Timeout()
+	return s
 }

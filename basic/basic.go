@@ -42,7 +42,7 @@ type Transport struct {
 
 	// Credentials, if not nil, is asked for every request instead. It must
 	// return when its context ends, which is with the request's. Its error
-	// is returned by RoundTrip, wrapped, and so is a panic in it.
+	// is returned by RoundTrip, and so is a panic in it.
 	Credentials func(context.Context) (username, password string, err error)
 
 	// Audience is who may receive the password; nil means the origin of the
@@ -85,9 +85,9 @@ func (t *Transport) authorize(req *http.Request) ([]string, error) {
 	if ok, err := t.Audience.Allows(req); !ok {
 		return nil, err
 	}
-	username, password, err := userpass.For(req, t.Username, t.Password, t.Credentials)
+	username, password, err := userpass.For("basic", req, t.Username, t.Password, t.Credentials)
 	if err != nil {
-		return nil, fmt.Errorf("basic: %w", err)
+		return nil, err
 	}
 	if a := t.last.Load(); a != nil && a.username == username && a.password == password {
 		return a.values, nil

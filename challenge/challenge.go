@@ -58,7 +58,7 @@ func Find(params []Param, name string) (value string, ok bool) {
 
 // String returns c as a server would send it, every parameter as a
 // quoted-string. Parse reads it back as it was, if c is a challenge that Parse
-// could have returned.
+// could have returned and within its bounds.
 func (c Challenge) String() string {
 	if c.Token68 != "" {
 		return c.Scheme + " " + c.Token68

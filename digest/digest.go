@@ -60,7 +60,7 @@ type Transport struct {
 
 	// Credentials, if not nil, is asked for every request instead. It must
 	// return when its context ends, which is with the request's. Its error
-	// is returned by RoundTrip, wrapped, and so is a panic in it.
+	// is returned by RoundTrip, and so is a panic in it.
 	Credentials func(context.Context) (username, password string, err error)
 
 	// Audience is whose challenges are answered; nil means the origin of the
@@ -100,10 +100,8 @@ func (t *Transport) authenticates(x *exchange) (ok bool, err error) {
 	if x.origin, err = origin.Of(x.req.URL); err != nil {
 		return false, fmt.Errorf("digest: %w", err)
 	}
-	if x.username, x.password, err = userpass.For(x.req, t.Username, t.Password, t.Credentials); err != nil {
-		return false, fmt.Errorf("digest: %w", err)
-	}
-	return true, nil
+	x.username, x.password, err = userpass.For("digest", x.req, t.Username, t.Password, t.Credentials)
+	return err == nil, err
 }
 
 // Wrap returns a Transport like t around base; it is a [transport.Middleware].

@@ -100,8 +100,7 @@ func (x *exchange) first(spaces *space.Memory[known]) (*http.Request, answer, *k
 		}
 		k.refused(s)
 	}
-	r := *x.req
-	return &r, answer{}, k, nil
+	return hop.Copy(x.req), answer{}, k, nil
 }
 
 var errNoBody = errors.New("digest: the body cannot be sent again")

@@ -47,7 +47,7 @@ type Proxy struct {
 
 	// Credentials, if not nil, is asked for every request and every tunnel
 	// instead. It must return when its context ends. Its error is returned
-	// by RoundTrip, wrapped, and so is a panic in it.
+	// by RoundTrip, and so is a panic in it.
 	Credentials func(context.Context) (username, password string, err error)
 
 	// Base sends the request; nil means http.DefaultTransport, as it is, which
@@ -74,9 +74,9 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		hop.CloseBody(req)
 		return nil, fmt.Errorf("digest: the proxy's URL: %w", err)
 	}
-	if x.username, x.password, err = userpass.For(req, p.Username, p.Password, p.Credentials); err != nil {
+	if x.username, x.password, err = userpass.For("digest", req, p.Username, p.Password, p.Credentials); err != nil {
 		hop.CloseBody(req)
-		return nil, fmt.Errorf("digest: %w", err)
+		return nil, err
 	}
 	return x.run(p.Base, &p.spaces)
 }
@@ -117,12 +117,11 @@ func httpTransport(rt http.RoundTripper) (*http.Transport, error) {
 // tunnel sends a request through a tunnel. If the tunnel that was opened for it
 // met a challenge, it is tried again.
 func (p *Proxy) tunnel(req *http.Request) (*http.Response, error) {
-	first := *req
-	resp, err := hop.Send(p.Base, &first, req)
+	resp, err := hop.Send(p.Base, hop.Copy(req), req)
 	if _, ok := errors.AsType[*challenged](err); !ok || !hop.Replayable(req) {
 		return resp, err
 	}
-	second := *req
+	second := hop.Copy(req)
 	if hasBody(req) {
 		body, bodyErr := req.GetBody()
 		if bodyErr != nil {
@@ -130,7 +129,7 @@ func (p *Proxy) tunnel(req *http.Request) (*http.Response, error) {
 		}
 		second.Body = body
 	}
-	return hop.Send(p.Base, &second, req)
+	return hop.Send(p.Base, second, req)
 }
 
 // A challenged is the error for a tunnel that was not opened, but may be with
@@ -153,9 +152,9 @@ func (p *Proxy) GetProxyConnectHeader(ctx context.Context, proxyURL *url.URL, ta
 	if s == nil {
 		return nil, nil
 	}
-	username, password, err := userpass.Ask(ctx, p.Username, p.Password, p.Credentials)
+	username, password, err := userpass.Ask("digest", ctx, p.Username, p.Password, p.Credentials)
 	if err != nil {
-		return nil, fmt.Errorf("digest: %w", err)
+		return nil, err
 	}
 	m := message{method: http.MethodConnect, uri: []byte(target), body: s.algorithm.append(nil, nil)}
 	_, value, ok := s.answer(username, password, m)

@@ -76,14 +76,20 @@ func get(h http.Header, name string) string {
 	return ""
 }
 
-// With returns a copy of req to be sent with the header field name, in
-// canonical spelling, holding values. Only the struct and the header map are
+// Copy returns a copy of req to be sent. Only the struct and the header map are
 // new: Request.Clone would copy the Trailer too, and what the caller fills in
-// while its body is read would be lost. values is shared between requests; its
-// capacity must be its length.
-func With(req *http.Request, name string, values []string) *http.Request {
+// while its body is read would be lost.
+func Copy(req *http.Request) *http.Request {
 	r := *req
 	r.Header = maps.Clone(req.Header)
+	return &r
+}
+
+// With returns a Copy of req with the header field name, in canonical spelling,
+// holding values, which is shared between requests; its capacity must be its
+// length.
+func With(req *http.Request, name string, values []string) *http.Request {
+	r := Copy(req)
 	if r.Header == nil {
 		r.Header = make(http.Header, 1)
 	}
@@ -93,7 +99,7 @@ func With(req *http.Request, name string, values []string) *http.Request {
 		}
 	}
 	r.Header[name] = values
-	return &r
+	return r
 }
 
 // CloseBody closes req's body, for a return before any attempt was made.

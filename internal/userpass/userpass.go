@@ -5,7 +5,6 @@ package userpass
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/authtrip/authtrip/internal/field"
@@ -16,48 +15,39 @@ import (
 // Func asks for a user name and password.
 type Func = func(context.Context) (username, password string, err error)
 
-var (
-	errNone     = errors.New("neither a user name nor a password")
-	errUsername = errors.New("the user name has a control character")
-	errPassword = errors.New("the password has a control character")
-)
-
 // For returns what req is to be authenticated with: what ask says if it is not
-// nil, else username and password.
-func For(req *http.Request, username, password string, ask Func) (string, string, error) {
+// nil, else username and password. Errors begin with the package's name, but
+// for those of ask, which are returned as they are.
+func For(pkg string, req *http.Request, username, password string, ask Func) (string, string, error) {
 	ctx, wait := hop.Waiting(req)
 	defer wait.Stop()
-	return Ask(ctx, username, password, ask)
+	return Ask(pkg, ctx, username, password, ask)
 }
 
 // Ask is For without a request.
-func Ask(ctx context.Context, username, password string, ask Func) (string, string, error) {
+func Ask(pkg string, ctx context.Context, username, password string, ask Func) (string, string, error) {
 	if ask != nil {
 		var err error
-		if username, password, err = call(ctx, ask); err != nil {
+		if username, password, err = call(pkg, ctx, ask); err != nil {
 			return "", "", err
 		}
 	}
 	switch {
 	case username == "" && password == "":
-		return "", "", errNone
+		return "", "", errors.New(pkg + ": neither a user name nor a password")
 	case field.HasControl(username):
-		return "", "", errUsername
+		return "", "", errors.New(pkg + ": the user name has a control character")
 	case field.HasControl(password):
-		return "", "", errPassword
+		return "", "", errors.New(pkg + ": the password has a control character")
 	}
 	return username, password, nil
 }
 
-func call(ctx context.Context, ask Func) (username, password string, err error) {
+func call(pkg string, ctx context.Context, ask Func) (username, password string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			username, password, err = "", "", rescue.Error("Credentials", v)
+			err = rescue.Error(pkg+": Credentials", v)
 		}
 	}()
-	username, password, err = ask(ctx)
-	if err != nil {
-		return "", "", fmt.Errorf("Credentials: %w", err)
-	}
-	return username, password, nil
+	return ask(ctx)
 }
