@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/authtrip/authtrip/internal/field"
@@ -24,14 +25,14 @@ const (
 	attach
 )
 
-// admit judges a request that is to get a token of source's. An error means
-// that it must not be sent.
-func admit(req *http.Request, audience *Audience, source any) (verdict, error) {
+// admit judges a request that is to get a token by one of owners. An error
+// means that it must not be sent.
+func admit(req *http.Request, audience *Audience, owners ...any) (verdict, error) {
 	if m := marks.Of(req.Context()); m != nil {
 		if m.Off() {
 			return untouched, nil
 		}
-		if m.Renewal(source) {
+		if slices.ContainsFunc(owners, m.Renewal) {
 			return untouched, errReentry
 		}
 	}

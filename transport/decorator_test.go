@@ -597,6 +597,7 @@ func TestWrapKeepsEveryField(t *testing.T) {
 		&transport.Bearer{Source: tokens("old"), Optional: true, Audience: audience, Base: newScript()},
 		&transport.Refresh{
 			Source: tokens("old"), Optional: true, Rejected: func(*http.Response) bool { return false }, ReplayBuffer: 1,
+			OnStepUp: func(context.Context, transport.StepUp) (*oauth2.Token, error) { return nil, nil },
 			OnEvent: func(context.Context, transport.Event) {}, Audience: audience, Base: newScript(),
 		},
 	}

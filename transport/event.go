@@ -15,6 +15,8 @@ const (
 	EventWithheld EventKind = "withheld"
 	// EventRejected: the token was rejected and a renewal is asked for.
 	EventRejected EventKind = "rejected"
+	// EventStepUp: the token does not go far enough and OnStepUp is asked.
+	EventStepUp EventKind = "step-up"
 	// EventReplayed: the request was sent again with a new token.
 	EventReplayed EventKind = "replayed"
 	// EventNotReplayable: the token was rejected, but the request's body cannot

@@ -50,8 +50,24 @@ type Refresh struct {
 	Optional bool
 
 	// Rejected reports whether a response says that the token was not
-	// accepted; nil means status 401. It must not read or close the body.
+	// accepted; nil means status 401. It must not read or close the body, but
+	// see RejectedIf for one that does. A response that asks for a StepUp is no
+	// rejection, whatever Rejected says.
 	Rejected func(*http.Response) bool
+
+	// OnStepUp, if not nil, is asked for a token that meets what a response's
+	// Bearer challenge demands (RFC 6750 section 3.1, RFC 9470), and the request
+	// is sent again with it. Without OnStepUp, such a response is returned as it
+	// came.
+	//
+	// It should hand the token to Source, as by Session.Set, for later requests;
+	// where there is none to have, it returns tokensource.ErrUnchanged, and the
+	// response is returned as it came. Any other error, or a panic, becomes a
+	// RenewalError. Requests that meet the same demand with the same token share
+	// one call. Its context has the values of one of theirs and does not end with
+	// it, so OnStepUp has to set itself a bound; each request waits until its own
+	// context ends.
+	OnStepUp func(context.Context, StepUp) (*oauth2.Token, error)
 
 	// ReplayBuffer is the number of bytes up to which the body of a request
 	// without GetBody is read into memory, so that it can be sent again. It is
@@ -74,6 +90,7 @@ type Refresh struct {
 
 	header header
 	owed   owed
+	steps  steps
 }
 
 // A RenewalError says that a token was rejected, for this request or for one
@@ -131,20 +148,23 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	rejected, err := t.rejected(resp)
+	demand := demanded(resp, token)
 	switch {
 	case err != nil:
 		hop.CloseResponse(resp)
 		return nil, err
-	case !rejected:
+	case demand == nil && !rejected, demand != nil && t.OnStepUp == nil:
 		return resp, nil
 	}
 	r := newRejection(token, resp)
 	if !hop.Replayable(source) {
-		t.owed.add(r)
+		if demand == nil {
+			t.owed.add(r)
+		}
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
 		return resp, nil
 	}
-	return t.again(req, source, resp, r)
+	return t.again(req, source, resp, r, demand)
 }
 
 // authorize returns the token to send and the field's values, nil if req is to
@@ -153,7 +173,7 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 	if t.Source == nil {
 		return nil, nil, errRefreshSource
 	}
-	if v, err := admit(req, t.Audience, t.Source); v != attach {
+	if v, err := admit(req, t.Audience, t.Source, t); v != attach {
 		if v == withheld {
 			t.emit(req, Event{Kind: EventWithheld})
 		}
@@ -216,14 +236,18 @@ func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 	return token, values, err
 }
 
-// again renews the token and makes the second attempt.
-func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejection) (*http.Response, error) {
+// again gets another token, a renewed one or one that meets the demand, and
+// makes the second attempt.
+func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejection, demand *StepUp) (*http.Response, error) {
 	e := Event{Kind: EventRejected, StatusCode: r.status, Generation: t.generation(r.token)}
+	if demand != nil {
+		e.Kind = EventStepUp
+	}
 	t.emit(req, e)
 	h := hold(resp)
 	start := time.Now()
 	ctx, wait := hop.Waiting(req)
-	token, values, err := t.renew(ctx, r.token)
+	token, values, err := t.another(ctx, r.token, demand)
 	wait.Stop()
 	e.Duration = time.Since(start)
 	if errors.Is(err, tokensource.ErrUnchanged) {
@@ -256,6 +280,18 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 	return resp, err
 }
 
+func (t *Refresh) another(ctx context.Context, old *oauth2.Token, demand *StepUp) (*oauth2.Token, []string, error) {
+	if demand == nil {
+		return t.renew(ctx, old)
+	}
+	token, err := t.stepUp(ctx, demand, old)
+	if err != nil {
+		return nil, nil, err
+	}
+	values, err := t.header.values(token)
+	return token, values, err
+}
+
 func (t *Refresh) rejected(resp *http.Response) (rejected bool, err error) {
 	if t.Rejected == nil {
 		return resp.StatusCode == http.StatusUnauthorized, nil
@@ -286,7 +322,7 @@ func (t *Refresh) emit(req *http.Request, e Event) {
 // Wrap returns a Refresh like t around base; it is a [Middleware].
 func (t *Refresh) Wrap(base http.RoundTripper) http.RoundTripper {
 	return &Refresh{
-		Source: t.Source, Optional: t.Optional, Rejected: t.Rejected, ReplayBuffer: t.ReplayBuffer,
+		Source: t.Source, Optional: t.Optional, Rejected: t.Rejected, OnStepUp: t.OnStepUp, ReplayBuffer: t.ReplayBuffer,
 		OnEvent: t.OnEvent, Audience: t.Audience, Base: base,
 	}
 }

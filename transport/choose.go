@@ -1,0 +1,218 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/authtrip/authtrip/challenge"
+	"github.com/authtrip/authtrip/internal/hop"
+	"github.com/authtrip/authtrip/internal/marks"
+	"github.com/authtrip/authtrip/internal/origin"
+	"github.com/authtrip/authtrip/internal/space"
+)
+
+// Choose sends requests by the one among several decorators whose
+// authentication scheme the server's challenge offers (RFC 9110 section 11.1):
+// what curl calls --anyauth.
+//
+// The first request to a protection space is sent without credentials. If the
+// answer is a 401, the first of Choices that it offers gets the request, and the
+// 401 in place of an answer to a request without credentials, so that a
+// decorator that has to see a challenge does not ask for another one. If it
+// cannot answer that, the next choice gets it; if none can, the 401 is returned as
+// it came. Requests to the space then go by that choice at once, until the
+// server asks for another.
+//
+// A request whose body cannot be sent again, which is one with a body but
+// without GetBody, gets its 401; the next request goes by the choice at once.
+//
+// Basic is never chosen over plain http, whatever Audience allows it, except to
+// loopback. A request that has an Authorization field already is passed through
+// as it is. Choose must not be copied; it is safe for concurrent use by multiple
+// goroutines, and its fields must not be modified after the first RoundTrip.
+type Choose struct {
+	// Choices are what to choose from, the strongest first. At least one is
+	// required.
+	Choices []Choice
+
+	// Base sends the request; nil means http.DefaultTransport.
+	Base http.RoundTripper
+
+	once   sync.Once // guards the fields below
+	by     []http.RoundTripper
+	err    error
+	spaces space.Memory[atomic.Int32] // 0: no choice, else its index + 1
+}
+
+// A Choice is a decorator and the scheme that it answers.
+type Choice struct {
+	// Scheme is an authentication scheme, in any letter case.
+	Scheme string
+	// Middleware makes the decorator, as its method Wrap does.
+	Middleware Middleware
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
+	if marks.Of(req.Context()).Off() || hop.HasOwn(req, hop.Authorization) {
+		return hop.Send(t.Base, req, req)
+	}
+	t.once.Do(t.decorate)
+	to, err := origin.Of(req.URL)
+	if err != nil {
+		err = fmt.Errorf("transport: %w", err)
+	}
+	if err = errors.Join(t.err, err); err != nil {
+		hop.CloseBody(req)
+		return nil, err
+	}
+	path := req.URL.EscapedPath()
+	known, chosen := t.spaces.Find(to, path), -1
+	if known != nil {
+		chosen = int(known.Load()) - 1
+	}
+	var resp *http.Response
+	if chosen < 0 {
+		resp, err = hop.Send(t.Base, hop.Copy(req), req)
+	} else {
+		resp, err = hop.Send(t.by[chosen], req, req)
+	}
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	offers := challenge.FromResponse(resp)
+	if chosen >= 0 {
+		known.CompareAndSwap(int32(chosen+1), 0)
+		if offered(offers, t.Choices[chosen].Scheme) != nil {
+			return resp, nil // it has done what it could
+		}
+	}
+	for i, c := range t.Choices {
+		offer := offered(offers, c.Scheme)
+		if offer == nil || strings.EqualFold(c.Scheme, "Basic") && to.Scheme != "https" && !to.Loopback() {
+			continue
+		}
+		answer, err := t.answer(t.by[i], req, resp)
+		switch {
+		case err != nil:
+			return nil, err
+		case answer == resp && hop.Replayable(req):
+			continue
+		}
+		realm, _ := offer.Param("realm")
+		t.spaces.Learn(to, strings.Clone(realm), space.Directory(path), "/").Store(int32(i + 1))
+		return answer, nil
+	}
+	return resp, nil
+}
+
+func (t *Choose) decorate() {
+	if len(t.Choices) == 0 {
+		t.err = errors.New("transport: Choose has no Choices")
+	}
+	for i, c := range t.Choices {
+		if c.Scheme == "" || c.Middleware == nil {
+			t.err = fmt.Errorf("transport: Choose.Choices[%d] lacks a Scheme or Middleware", i)
+			return
+		}
+		t.by = append(t.by, c.Middleware(answering{t}))
+	}
+}
+
+func offered(offers []challenge.Challenge, scheme string) *challenge.Challenge {
+	if i := slices.IndexFunc(offers, func(c challenge.Challenge) bool { return c.Is(scheme) }); i >= 0 {
+		return &offers[i]
+	}
+	return nil
+}
+
+// A rejected is a 401 on its way to the decorator that is to answer it.
+type rejected struct {
+	by   *Choose
+	req  *http.Request // what was rejected
+	held atomic.Pointer[held]
+	// final says that the request cannot be sent again, so that all the
+	// decorator can do is learn from the 401.
+	final bool
+}
+
+type rejectedKey struct{}
+
+// answer has the decorator rt answer a 401. If it has no answer, resp is
+// returned as it came.
+func (t *Choose) answer(rt http.RoundTripper, req *http.Request, resp *http.Response) (*http.Response, error) {
+	r := &rejected{by: t, final: !hop.Replayable(req)}
+	r.req = req.WithContext(context.WithValue(req.Context(), rejectedKey{}, r))
+	switch {
+	case r.final:
+		r.req.Body = unsendable{}
+	case req.GetBody != nil && req.Body != nil && req.Body != http.NoBody:
+		var err error
+		if r.req.Body, err = req.GetBody(); err != nil {
+			return resp, nil
+		}
+	}
+	r.held.Store(hold(resp))
+	answer, err := hop.Send(rt, r.req, req)
+	if h := r.held.Load(); h != nil {
+		h.discard()
+	}
+	return answer, err
+}
+
+// answering is the base of the decorators.
+type answering struct{ t *Choose }
+
+// RoundTrip gives the 401 that is on its way to a decorator in answer to what
+// was rejected with it. Everything else goes to Base.
+func (a answering) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r, _ := req.Context().Value(rejectedKey{}).(*rejected); r != nil && r.by == a.t {
+		h := r.held.Swap(nil)
+		switch {
+		case h != nil && (r.final || same(req, r.req)):
+			hop.CloseBody(req)
+			return h.restore(), nil
+		case h != nil:
+			h.discard()
+		case r.final:
+			hop.CloseBody(req)
+			return nil, errUnsendable
+		}
+	}
+	return hop.Base(a.t.Base).RoundTrip(req)
+}
+
+func (a answering) Unwrap() http.RoundTripper { return hop.Base(a.t.Base) }
+
+func (a answering) CloseIdleConnections() { hop.CloseIdle(a.t.Base) }
+
+// same reports whether the server would see no difference between a and b.
+func same(a, b *http.Request) bool {
+	return *a.URL == *b.URL && maps.EqualFunc(a.Header, b.Header, slices.Equal)
+}
+
+var errUnsendable = errors.New("transport: the body cannot be sent again")
+
+// unsendable stands for a body that has been sent.
+type unsendable struct{}
+
+func (unsendable) Read([]byte) (int, error) { return 0, errUnsendable }
+func (unsendable) Close() error             { return nil }
+
+// Wrap returns a Choose like t around base; it is a [Middleware].
+func (t *Choose) Wrap(base http.RoundTripper) http.RoundTripper {
+	return &Choose{Choices: t.Choices, Base: base}
+}
+
+// Unwrap returns the RoundTripper that t sends by.
+func (t *Choose) Unwrap() http.RoundTripper { return hop.Base(t.Base) }
+
+// CloseIdleConnections closes those of Base.
+func (t *Choose) CloseIdleConnections() { hop.CloseIdle(t.Base) }
