@@ -17,10 +17,17 @@
 // # Packages
 //
 //   - [github.com/authtrip/authtrip/transport]: the decorators for bearer
-//     tokens, with and without renewal, and what composes them.
+//     tokens, with and without renewal, and what composes decorators.
+//   - [github.com/authtrip/authtrip/basic]: user name and password (RFC 7617).
+//   - [github.com/authtrip/authtrip/digest]: user name and password that are
+//     not sent (RFC 7616), for servers and proxies.
+//   - [github.com/authtrip/authtrip/apikey]: a key in a header field, the query
+//     or a cookie.
 //   - [github.com/authtrip/authtrip/tokensource]: where tokens come from: a
 //     session that renews them, grants, stores, adapters for
 //     [golang.org/x/oauth2].
+//   - [github.com/authtrip/authtrip/challenge]: what a server asks for, read
+//     and written (RFC 9110 section 11).
 //
 // # Choosing
 //
@@ -31,7 +38,9 @@
 // [golang.org/x/oauth2.TokenSource] keeps it, through
 // [github.com/authtrip/authtrip/tokensource.FromOAuth2]; code that wants one
 // is given a Session through
-// [github.com/authtrip/authtrip/tokensource.ToOAuth2].
+// [github.com/authtrip/authtrip/tokensource.ToOAuth2]. Where the server's
+// challenge is to decide between schemes, there is
+// [github.com/authtrip/authtrip/transport.Choose].
 //
 // # Composing
 //

@@ -39,8 +39,11 @@ type Grant func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, erro
 // with [oauth2.AuthStyleAutoDetect], a client that has a secret authenticates
 // by HTTP Basic (the method that every server must support, section 2.3.1),
 // one without puts its client_id into the body, and nothing is tried twice.
-// Redirects of the token endpoint are not followed and a plain http URL is
-// refused, unless it is loopback.
+// Identifier and secret are form-urlencoded before they become Basic's, as the
+// section has it and golang.org/x/oauth2 does; some servers do not decode them,
+// and where they have more than letters, digits and -._~ need
+// [oauth2.AuthStyleInParams]. Redirects of the token endpoint are not followed
+// and a plain http URL is refused, unless it is loopback.
 func RefreshToken(cfg *oauth2.Config) Grant {
 	return func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, error) {
 		switch {

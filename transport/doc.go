@@ -4,6 +4,8 @@
 // [Bearer] sends the token that a source has. [Refresh] also has it renewed
 // when a server rejects it, once for all requests, and sends each of them
 // again, once. Where the tokens come from is the matter of package tokensource.
+// [Choose] leaves it to the server's challenge which of several decorators, of
+// this package or others, a request goes by.
 //
 //	client := transport.Client(nil, (&transport.Refresh{Source: session}).Wrap)
 //
