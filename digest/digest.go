@@ -33,16 +33,18 @@ import (
 // again with an answer to the challenge that comes back. From then on requests to
 // the space, which is what the challenge's domain names or else the whole
 // origin, carry an answer at once. Where the server has each nonce used once, a
-// request is answered with the nonce of an earlier response if one is left.
+// request is answered with the nonce of an earlier response if one is left, and
+// goes without credentials first if none is.
 //
-// A request is sent twice at most, and with credentials a second time only if
-// the server says that the nonce was stale or asks for another realm: without
-// that, the user name or the password is wrong. Its 401 is returned as it
-// came, and so is that of a request whose body cannot be sent again, which is
-// one with a body but without GetBody; the next request then carries an answer
-// at once. Nothing is buffered. Where the server offers no quality of protection
-// but auth-int, the body's hash is needed before it is sent, and without GetBody
-// that is ErrIntegrity.
+// A request is sent twice at most. After an answer it is sent again only if the
+// server says that the nonce was stale, asks for another realm, or has accepted
+// this user just before, since some servers do not say stale. Otherwise the
+// user name or the password is wrong, and its 401 is returned as it came. So is
+// that of a request whose body cannot be sent again, which is one with a body but
+// without GetBody; the next request then carries an answer at once. Nothing is
+// buffered. Where the server offers no quality of protection but auth-int, the
+// body's hash is needed before it is sent, and without GetBody that is
+// ErrIntegrity.
 //
 // A response whose Authentication-Info has an rspauth that is wrong is replaced
 // by ErrServerAuth. With auth-int rspauth is not looked at.
@@ -54,8 +56,9 @@ import (
 // alone. It must not be copied; it is safe for concurrent use by multiple
 // goroutines, and its fields must not be modified after the first RoundTrip.
 type Transport struct {
-	// Username and Password are what the user is known by. RoundTrip refuses,
-	// before anything is sent, a control character in either.
+	// Username and Password are what the user is known by, as the bytes they
+	// are: Unicode is not normalised, so NFC is the caller's to see to. RoundTrip
+	// refuses, before anything is sent, a control character in either.
 	Username, Password string
 
 	// Credentials, if not nil, is asked for every request instead. It must

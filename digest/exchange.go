@@ -46,13 +46,15 @@ type exchange struct {
 // run sends the request: at once with credentials if its space is known, and
 // again if it is challenged. There are at most two attempts.
 func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*http.Response, error) {
-	first, used, k, err := x.first(spaces)
+	k := spaces.Find(x.origin, x.path)
+	first, used, err := x.first(k)
 	if err != nil {
 		hop.CloseBody(x.req)
 		return nil, err
 	}
 	resp, err := hop.Send(base, first, x.req)
 	if err != nil {
+		k.lost(used.session)
 		return nil, err
 	}
 	if resp.StatusCode != x.status {
@@ -60,13 +62,14 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 	}
 	offer := strongest(challenge.FromResponse(resp))
 	if offer == nil {
-		k.refused(used.session)
+		k.refused(used, false)
 		return resp, nil
 	}
+	wrong := used.session != nil && used.realm == offer.realm && !offer.stale && !k.vouches(x.username, x.password)
+	k.refused(used, offer.stale)
 	k = x.learn(spaces, offer)
-	if used.session != nil && used.realm == offer.realm && !offer.stale {
-		// The user name or the password is wrong (RFC 7616 section 3.3). The
-		// nonce may serve those that come after.
+	if wrong {
+		// The nonce may serve those that come after.
 		k.offered(offer)
 		return resp, nil
 	}
@@ -76,14 +79,15 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 		return resp, nil
 	}
 	hop.Discard(resp)
-	resp, err = hop.Send(base, second, x.req)
-	switch {
-	case err != nil:
+	if resp, err = hop.Send(base, second, x.req); err != nil {
 		return nil, err
-	case resp.StatusCode != x.status:
+	}
+	if resp.StatusCode != x.status {
 		return x.accepted(resp, used, k)
 	}
-	if offer := strongest(challenge.FromResponse(resp)); offer != nil && offer.realm == used.realm {
+	offer = strongest(challenge.FromResponse(resp))
+	k.refused(used, offer != nil && offer.stale)
+	if offer != nil && offer.realm == used.realm {
 		k.offered(offer)
 	}
 	return resp, nil
@@ -91,30 +95,37 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 
 // first returns the first attempt. Without a session it is a bare copy, and the
 // answer has none either.
-func (x *exchange) first(spaces *space.Memory[known]) (*http.Request, answer, *known, error) {
-	k := spaces.Find(x.origin, x.path)
+func (x *exchange) first(k *known) (*http.Request, answer, error) {
 	if s := k.take(); s != nil {
 		r, used, err := x.authorize(s)
-		if r != nil || err != nil {
-			return r, used, k, err
+		if err != nil {
+			k.lost(s)
 		}
-		k.refused(s)
+		if r != nil || err != nil {
+			return r, used, err
+		}
+		k.refused(answer{session: s}, false)
 	}
-	return hop.Copy(x.req), answer{}, k, nil
+	return hop.Copy(x.req), answer{}, nil
 }
 
-var errNoBody = errors.New("digest: the body cannot be sent again")
-
-// second returns the attempt that answers a challenge.
+// second returns the attempt that answers a challenge. After an error the
+// session has not been used.
 func (x *exchange) second(s *session) (*http.Request, answer, error) {
-	if !hop.Replayable(x.req) {
-		return nil, answer{}, errNoBody
+	body := x.req.Body
+	if hasBody(x.req) {
+		var err error
+		if body, err = replay(x.req); err != nil {
+			return nil, answer{}, err
+		}
 	}
 	r, used, err := x.authorize(s)
-	if err == nil && hasBody(x.req) {
-		r.Body, err = x.req.GetBody()
+	if err != nil {
+		body.Close() // only a body that there is can fail to be hashed
+		return nil, answer{}, err
 	}
-	return r, used, err
+	r.Body = body
+	return r, used, nil
 }
 
 // authorize returns a copy of the request with an answer by s, and no request
@@ -136,6 +147,16 @@ func (x *exchange) authorize(s *session) (*http.Request, answer, error) {
 		return nil, answer{}, nil
 	}
 	return hop.With(x.req, x.credentials, []string{value}), used, nil
+}
+
+var errNoBody = errors.New("digest: the body cannot be sent again")
+
+// replay returns req's body anew.
+func replay(req *http.Request) (io.ReadCloser, error) {
+	if req.GetBody == nil {
+		return nil, errNoBody
+	}
+	return req.GetBody()
 }
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
@@ -165,7 +186,8 @@ func (a algorithm) body(req *http.Request) ([]byte, error) {
 func (x *exchange) learn(spaces *space.Memory[known], s *session) *known {
 	paths := []string{space.Directory(x.path)}
 	domain := strings.Fields(s.domain)
-	if x.status == proxy.status || len(domain) == 0 {
+	s.domain = ""
+	if len(domain) == 0 {
 		paths = append(paths, "/")
 	}
 	for _, uri := range domain[:min(len(domain), 8)] {
@@ -186,28 +208,32 @@ func (x *exchange) accepted(resp *http.Response, used answer, k *known) (*http.R
 	if used.session == nil {
 		return resp, nil
 	}
-	var next *session
-	if values := resp.Header[x.info]; len(values) > 0 {
-		info, _ := challenge.ParseParams(values)
-		// With auth-int the proof is of the response's body too, which is the
-		// caller's to read.
-		if proof, ok := challenge.Find(info, "rspauth"); ok && used.qop == "auth" && isAuth(info) {
-			if !used.verify(proof, appendURI(nil, x.req, x.absolute)) {
-				k.refused(used.session)
-				hop.CloseResponse(resp)
-				return nil, ErrServerAuth
-			}
-		}
-		if nonce, _ := challenge.Find(info, "nextnonce"); nonce != "" && len(nonce) <= maxChallenge {
-			next = used.next(nonce)
-		}
+	proof, proves, next := x.read(resp.Header, used)
+	if proves && !used.verify(proof, appendURI(nil, x.req, x.absolute)) {
+		k.refused(used, false)
+		hop.CloseResponse(resp)
+		return nil, ErrServerAuth
 	}
 	k.accepted(used, next)
 	return resp, nil
 }
 
-// isAuth reports whether info is about qop=auth, which it need not repeat.
-func isAuth(info []challenge.Param) bool {
+// read returns what a response to used says of itself: the proof that its
+// sender knows the password, if there is one that can be checked, and the session
+// to go on with, nil if there is none. With auth-int the proof is of the
+// response's body too, which is the caller's to read.
+func (p party) read(h http.Header, used answer) (proof string, proves bool, next *session) {
+	values := h[p.info]
+	if len(values) == 0 {
+		return "", false, nil
+	}
+	info, _ := challenge.ParseParams(values)
 	qop, ok := challenge.Find(info, "qop")
-	return !ok || strings.EqualFold(qop, "auth")
+	if used.qop != "auth-int" && (!ok || strings.EqualFold(qop, used.qop)) {
+		proof, proves = challenge.Find(info, "rspauth")
+	}
+	if nonce, _ := challenge.Find(info, "nextnonce"); nonce != "" && len(nonce) <= maxChallenge {
+		next = used.next(nonce)
+	}
+	return proof, proves, next
 }

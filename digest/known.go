@@ -2,37 +2,54 @@ package digest
 
 import "sync"
 
-// maxFree is how many unused nonces are kept for a space.
-const maxFree = 256
+const (
+	// maxFree is how many unused nonces are kept for a space.
+	maxFree = 256
+	// tryEvery is how many requests are answered with nonces of their own
+	// before it is tried again whether one serves for more.
+	tryEvery = 32
+)
 
-// A known is what is known of a protection space: a session that all requests
-// share, or, where each nonce is good for one request, those not used yet. There a
-// request that finds none goes without, and gets a nonce that is its own: it is
-// tempting to let several share one, but at most one of them would get through.
+// A known is what is known of a protection space: which nonce to go on with.
+//
+// Some servers have a nonce used any number of times, some once. Among these some
+// send another with every response, and some keep only the last one they gave to
+// a client. So a nonce is not shared before one has served twice; until then one
+// request at a time tries. Where nonces are good for one request, a request takes
+// one that came with a response, or else goes without and gets one of its own.
 type known struct {
-	mu      sync.Mutex // guards the fields below
-	shared  *session
-	oneTime bool
-	free    []*session // latest last
+	mu       sync.Mutex // guards the fields below
+	shared   *session   // accepted last, or offered since
+	reusable bool       // a nonce has served twice
+	wait     int        // how many requests there are to be before another tries
+	oneTime  bool       // nonces come with responses
+	free     []*session // those not used yet, latest last
+	proven   *login     // the user that was accepted last
 }
 
 // take returns a session to send a request with at once, nil if there is none.
+// What becomes of it has to be told by accepted, refused or lost.
 func (k *known) take() *session {
 	if k == nil {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.oneTime {
-		return k.shared
-	}
-	if len(k.free) == 0 {
+	switch {
+	case len(k.free) > 0:
+		last := len(k.free) - 1
+		s := k.free[last]
+		k.free = k.free[:last]
+		return s
+	case k.oneTime || k.shared == nil:
 		return nil
+	case !k.reusable:
+		if k.wait > 0 {
+			return nil
+		}
+		k.wait = tryEvery
 	}
-	last := len(k.free) - 1
-	s := k.free[last]
-	k.free = k.free[:last]
-	return s
+	return k.shared
 }
 
 // accepted records that the server has accepted a. next is the session by its
@@ -41,14 +58,52 @@ func (k *known) take() *session {
 func (k *known) accepted(a answer, next *session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.proven = a.login
 	switch {
 	case next != nil && a.nc == 1:
-		k.shared, k.oneTime = nil, true
+		k.oneTime, k.shared = true, nil
 		k.keep(next)
+		return
 	case next != nil:
-		k.shared, k.oneTime, k.free = next, false, nil
-	case k.oneTime || k.shared == nil || a.nc == 1:
-		k.shared, k.oneTime, k.free = a.session, false, nil
+		k.shared = next
+	case a.nc == 1 || k.shared == nil:
+		k.shared = a.session
+	}
+	k.oneTime, k.free = false, nil
+	if a.nc > 1 {
+		k.reusable = true
+	}
+	k.wait = max(k.wait-1, 0)
+}
+
+// refused records that the server did not accept a, and whether because of the
+// nonce.
+func (k *known) refused(a answer, stale bool) {
+	if a.session == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.shared == a.session {
+		k.shared = nil
+	}
+	if stale && a.nc == 2 {
+		k.reusable, k.wait = false, tryEvery
+	}
+	if !stale {
+		k.proven = nil
+	}
+}
+
+// lost records that nothing is known of what became of s.
+func (k *known) lost(s *session) {
+	if s == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.shared == s {
+		k.wait = 0
 	}
 }
 
@@ -59,7 +114,7 @@ func (k *known) offered(s *session) {
 	if k.oneTime {
 		k.keep(s)
 	} else {
-		k.shared = s
+		k.shared, k.wait = s, 0
 	}
 }
 
@@ -69,14 +124,9 @@ func (k *known) keep(s *session) {
 	}
 }
 
-// refused records that the server accepts s no longer.
-func (k *known) refused(s *session) {
-	if s == nil {
-		return
-	}
+// vouches reports whether the user was the one that the server accepted last.
+func (k *known) vouches(username, password string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.shared == s {
-		k.shared = nil
-	}
+	return k.proven != nil && k.proven.username == username && k.proven.password == password
 }

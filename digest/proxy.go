@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/authtrip/authtrip/challenge"
 	"github.com/authtrip/authtrip/internal/hop"
@@ -45,9 +46,9 @@ type Proxy struct {
 	// before anything is sent, a control character in either.
 	Username, Password string
 
-	// Credentials, if not nil, is asked for every request and every tunnel
-	// instead. It must return when its context ends. Its error is returned
-	// by RoundTrip, and so is a panic in it.
+	// Credentials, if not nil, is asked for every request instead that goes
+	// through a proxy. It must return when its context ends, which is with the
+	// request's. Its error is returned by RoundTrip, and so is a panic in it.
 	Credentials func(context.Context) (username, password string, err error)
 
 	// Base sends the request; nil means http.DefaultTransport, as it is, which
@@ -59,42 +60,39 @@ type Proxy struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
-	via, err := p.via(req)
+	x := exchange{party: proxy, req: req, path: "/"}
+	answers, err := p.answers(&x)
 	switch {
 	case err != nil:
 		hop.CloseBody(req)
 		return nil, err
-	case via == nil:
+	case !answers:
 		return hop.Send(p.Base, req, req)
 	case req.URL.Scheme != "http":
-		return p.tunnel(req)
-	}
-	x := exchange{party: proxy, req: req, path: "/"}
-	if x.origin, err = origin.Of(via); err != nil {
-		hop.CloseBody(req)
-		return nil, fmt.Errorf("digest: the proxy's URL: %w", err)
-	}
-	if x.username, x.password, err = userpass.For("digest", req, p.Username, p.Password, p.Credentials); err != nil {
-		hop.CloseBody(req)
-		return nil, err
+		return p.tunnel(&x)
 	}
 	return x.run(p.Base, &p.spaces)
 }
 
-// via returns the proxy that is to be answered for req, nil if there is none.
-func (p *Proxy) via(req *http.Request) (*url.URL, error) {
-	if marks.Of(req.Context()).Off() || hop.HasOwn(req, proxy.credentials) || req.URL == nil {
-		return nil, nil
+// answers reports whether x's request goes through a proxy that is to be
+// answered, and completes x with that and with the credentials.
+func (p *Proxy) answers(x *exchange) (bool, error) {
+	if marks.Of(x.req.Context()).Off() || hop.HasOwn(x.req, proxy.credentials) || x.req.URL == nil {
+		return false, nil
 	}
 	t, err := httpTransport(p.Base)
 	if err != nil || t.Proxy == nil {
-		return nil, err
+		return false, err
 	}
-	via, err := t.Proxy(req)
+	via, err := t.Proxy(x.req)
 	if err != nil || via == nil || via.User != nil || !strings.HasPrefix(via.Scheme, "http") {
-		return nil, err
+		return false, err
 	}
-	return via, nil
+	if x.origin, err = origin.Of(via); err != nil {
+		return false, fmt.Errorf("digest: the proxy's URL: %w", err)
+	}
+	x.username, x.password, err = userpass.For("digest", x.req, p.Username, p.Password, p.Credentials)
+	return err == nil, err
 }
 
 var errNoTransport = errors.New("digest: Proxy.Base does not lead to an http.Transport")
@@ -114,22 +112,45 @@ func httpTransport(rt http.RoundTripper) (*http.Transport, error) {
 	return nil, errNoTransport
 }
 
+// A dial is what the hooks are told, through its context, of the request that a
+// tunnel is opened for. net/http keeps a context's values for that, and not its
+// end.
+type dial struct {
+	exchange
+	offer atomic.Pointer[session] // made to this dial, and not to be shared
+	used  atomic.Pointer[answer]
+}
+
+type dialKey struct{}
+
 // tunnel sends a request through a tunnel. If the tunnel that was opened for it
 // met a challenge, it is tried again.
-func (p *Proxy) tunnel(req *http.Request) (*http.Response, error) {
-	resp, err := hop.Send(p.Base, hop.Copy(req), req)
-	if _, ok := errors.AsType[*challenged](err); !ok || !hop.Replayable(req) {
+func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
+	d := &dial{exchange: *x}
+	req := x.req.WithContext(context.WithValue(x.req.Context(), dialKey{}, d))
+	resp, err := hop.Send(p.Base, hop.Copy(req), x.req)
+	if used := d.used.Swap(nil); used != nil && err != nil {
+		p.spaces.Find(d.origin, d.path).lost(used.session)
+	}
+	if _, ok := errors.AsType[*challenged](err); !ok {
 		return resp, err
 	}
 	second := hop.Copy(req)
 	if hasBody(req) {
-		body, bodyErr := req.GetBody()
-		if bodyErr != nil {
+		var bodyErr error
+		if second.Body, bodyErr = replay(req); bodyErr != nil {
+			d.publish(p, d.offer.Swap(nil))
 			return nil, err
 		}
-		second.Body = body
 	}
-	return hop.Send(p.Base, second, req)
+	return hop.Send(p.Base, second, x.req)
+}
+
+// publish lets every request use a session that this one does not.
+func (d *dial) publish(p *Proxy, s *session) {
+	if s != nil {
+		d.learn(&p.spaces, s).offered(s)
+	}
 }
 
 // A challenged is the error for a tunnel that was not opened, but may be with
@@ -141,43 +162,65 @@ func (*challenged) Error() string {
 }
 
 // GetProxyConnectHeader is to be [http.Transport.GetProxyConnectHeader]. It
-// returns the answer to the challenge that the proxy has last made, or no field
-// if it has made none.
-func (p *Proxy) GetProxyConnectHeader(ctx context.Context, proxyURL *url.URL, target string) (http.Header, error) {
-	o, err := origin.Of(proxyURL)
-	if err != nil || proxyURL.User != nil {
-		return nil, err
-	}
-	s := p.spaces.Find(o, "/").take()
-	if s == nil {
-		return nil, nil
-	}
-	username, password, err := userpass.Ask("digest", ctx, p.Username, p.Password, p.Credentials)
-	if err != nil {
-		return nil, err
-	}
-	m := message{method: http.MethodConnect, uri: []byte(target), body: s.algorithm.append(nil, nil)}
-	_, value, ok := s.answer(username, password, m)
+// returns the answer to the challenge that the proxy has made, or no field if it
+// has made none. It is for tunnels that are opened for p's own requests.
+func (p *Proxy) GetProxyConnectHeader(ctx context.Context, _ *url.URL, target string) (http.Header, error) {
+	d, ok := ctx.Value(dialKey{}).(*dial)
 	if !ok {
 		return nil, nil
 	}
+	s := d.offer.Swap(nil)
+	if s == nil {
+		s = p.spaces.Find(d.origin, d.path).take()
+	}
+	if s == nil {
+		return nil, nil
+	}
+	m := message{method: http.MethodConnect, uri: []byte(target), body: s.algorithm.append(nil, nil)}
+	used, value, ok := s.answer(d.username, d.password, m)
+	if !ok {
+		return nil, nil
+	}
+	d.used.Store(&used)
 	return http.Header{proxy.credentials: {value}}, nil
 }
 
-// OnProxyConnectResponse is to be [http.Transport.OnProxyConnectResponse].
-func (p *Proxy) OnProxyConnectResponse(_ context.Context, proxyURL *url.URL, connectReq *http.Request, connectRes *http.Response) error {
-	o, err := origin.Of(proxyURL)
-	if err != nil || proxyURL.User != nil || connectRes.StatusCode != proxy.status {
-		return err
-	}
-	s := strongest(challenge.FromResponse(connectRes))
-	if s == nil {
+// OnProxyConnectResponse is to be [http.Transport.OnProxyConnectResponse]. It
+// has a request sent again whose tunnel was refused for want of credentials.
+func (p *Proxy) OnProxyConnectResponse(ctx context.Context, _ *url.URL, connectReq *http.Request, connectRes *http.Response) error {
+	d, ok := ctx.Value(dialKey{}).(*dial)
+	if !ok {
 		return nil
 	}
-	p.spaces.Learn(o, s.realm, "/").offered(s)
-	if connectReq.Header.Get(proxy.credentials) != "" && !s.stale {
+	var used answer
+	if u := d.used.Swap(nil); u != nil {
+		used = *u
+	}
+	k := p.spaces.Find(d.origin, d.path)
+	if connectRes.StatusCode != proxy.status {
+		if used.session == nil {
+			return nil
+		}
+		proof, proves, next := proxy.read(connectRes.Header, used)
+		if proves && !used.verify(proof, []byte(connectReq.Host)) {
+			k.refused(used, false)
+			return ErrServerAuth
+		}
+		d.learn(&p.spaces, used.session).accepted(used, next)
+		return nil
+	}
+	offer := strongest(challenge.FromResponse(connectRes))
+	if offer == nil {
+		k.refused(used, false)
+		return nil
+	}
+	wrong := used.session != nil && used.realm == offer.realm && !offer.stale && !k.vouches(d.username, d.password)
+	k.refused(used, offer.stale)
+	if wrong {
+		d.publish(p, offer)
 		return ErrProxyRefused
 	}
+	d.offer.Store(offer)
 	return &challenged{}
 }
 

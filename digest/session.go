@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -20,19 +21,20 @@ const maxChallenge = 4 << 10
 type session struct {
 	algorithm     algorithm
 	named         string // the algorithm as it was spelled; "" if it was not
-	realm, opaque string
+	realm         string
+	opaque        *string // nil if there is none
 	nonce, cnonce string
 	qop           string // "auth", "auth-int", or "" for RFC 2069
 	userhash      bool
 	utf8          bool // charset="UTF-8": the server knows RFC 7616
 	stale         bool
-	domain        string
+	domain        string // until it has been learned
 
 	// seed is nonce:cnonce of the challenge, which an algorithm with -sess
 	// goes by even after nextnonce (RFC 7616 section 3.4.2). Others have none.
 	seed string
 
-	count atomic.Uint32 // the nonce count last used
+	count atomic.Uint64 // the nonce count last used
 	login atomic.Pointer[login]
 }
 
@@ -53,17 +55,24 @@ func sessionFor(c challenge.Challenge) *session {
 		return strings.Clone(value) // the field may be long
 	}
 	s := &session{
-		named: param("algorithm"), realm: param("realm"), opaque: param("opaque"), nonce: param("nonce"),
+		named: param("algorithm"), realm: param("realm"), nonce: param("nonce"),
 		userhash: strings.EqualFold(param("userhash"), "true"),
 		utf8:     strings.EqualFold(param("charset"), "UTF-8"),
 		stale:    strings.EqualFold(param("stale"), "true"),
-		domain:   param("domain"),
+	}
+	size := len(s.realm) + len(s.nonce)
+	if _, ok := c.Param("opaque"); ok {
+		s.opaque = new(param("opaque"))
+		size += len(*s.opaque)
 	}
 	var sess, ok bool
 	s.algorithm, sess = algorithmOf(s.named)
 	s.qop, ok = quality(c)
-	if s.algorithm == unknown || !ok || s.nonce == "" || len(s.realm)+len(s.opaque)+len(s.nonce) > maxChallenge {
+	if s.algorithm == unknown || !ok || s.nonce == "" || size > maxChallenge {
 		return nil
+	}
+	if domain := param("domain"); len(domain) <= maxChallenge {
+		s.domain = domain
 	}
 	if s.qop != "" || sess {
 		s.cnonce = rand.Text()
@@ -77,8 +86,8 @@ func sessionFor(c challenge.Challenge) *session {
 // quality chooses from what the qop parameter offers. Integrity protection has
 // a price, so it is not chosen if it need not be.
 func quality(c challenge.Challenge) (qop string, ok bool) {
-	offer, present := c.Param("qop")
-	if !present {
+	offer, _ := c.Param("qop")
+	if strings.Trim(offer, ", \t") == "" {
 		return "", true
 	}
 	for option := range strings.FieldsFuncSeq(offer, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
@@ -119,7 +128,7 @@ func (s *session) next(nonce string) *session {
 	return &session{
 		algorithm: s.algorithm, named: s.named, realm: s.realm, opaque: s.opaque,
 		nonce: strings.Clone(nonce), cnonce: s.cnonce, qop: s.qop,
-		userhash: s.userhash, utf8: s.utf8, domain: s.domain, seed: s.seed,
+		userhash: s.userhash, utf8: s.utf8, seed: s.seed,
 	}
 }
 
@@ -147,8 +156,8 @@ func (s *session) as(username, password string) *login {
 	if s.named != "" {
 		b = append(b, ", algorithm="+s.named...)
 	}
-	if s.opaque != "" {
-		b = quoted(append(b, ", "...), "opaque", s.opaque)
+	if s.opaque != nil {
+		b = quoted(append(b, ", "...), "opaque", *s.opaque)
 	}
 	if s.cnonce != "" {
 		b = quoted(append(b, ", "...), "cnonce", s.cnonce)
@@ -199,11 +208,11 @@ type answer struct {
 // value of the field. ok is false if the nonce has been used as often as can
 // be.
 func (s *session) answer(username, password string, m message) (a answer, value string, ok bool) {
-	a = answer{s, s.as(username, password), s.count.Add(1)}
-	if a.nc == 0 {
-		s.count.Store(1<<32 - 1)
+	nc := s.count.Add(1)
+	if nc > math.MaxUint32 {
 		return a, "", false
 	}
+	a = answer{s, s.as(username, password), uint32(nc)}
 	var buffer [1024]byte
 	b := append(buffer[:0], a.login.prefix...)
 	b = append(b, `, uri="`...)

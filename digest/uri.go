@@ -35,7 +35,7 @@ func appendURI(b []byte, req *http.Request, absolute bool) []byte {
 			if ascii, err := httpguts.PunycodeHostPort(host); err == nil {
 				host = ascii
 			}
-			b = append(append(append(b, u.Scheme...), "://"...), host...)
+			b = append(append(append(b, u.Scheme...), "://"...), withoutZone(host)...)
 		}
 		b = append(b, path(u)...)
 	}
@@ -43,4 +43,14 @@ func appendURI(b []byte, req *http.Request, absolute bool) []byte {
 		b = append(append(b, '?'), u.RawQuery...)
 	}
 	return b
+}
+
+// withoutZone removes the zone of an IPv6 address (RFC 6874), which means
+// nothing to anyone else.
+func withoutZone(host string) string {
+	address, port, ok := strings.Cut(host, "]")
+	if zone := strings.IndexByte(address, '%'); ok && zone >= 0 && address[0] == '[' {
+		return address[:zone] + "]" + port
+	}
+	return host
 }
