@@ -67,7 +67,7 @@ func (t *Bearer) authorize(req *http.Request) ([]string, error) {
 		}
 		return nil, err
 	}
-	return t.header.values(token)
+	return t.header.values("Source", token)
 }
 
 // Wrap returns a Bearer like t around base; it is a [Middleware].

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ import (
 // 401 in place of an answer to a request without credentials, so that a
 // decorator that has to see a challenge does not ask for another one. If it
 // cannot answer that, the next choice gets it; if none can, the 401 is returned as
-// it came. Requests to the space then go by that choice at once, until the
-// server asks for another.
+// it came. An error of a decorator is final. Requests to the space then go by that
+// choice at once, until the server asks for another.
 //
 // A request whose body cannot be sent again, which is one with a body but
 // without GetBody, gets its 401; the next request goes by the choice at once.
@@ -48,8 +49,14 @@ type Choose struct {
 	once   sync.Once // guards the fields below
 	by     []http.RoundTripper
 	err    error
-	spaces space.Memory[atomic.Int32] // 0: no choice, else its index + 1
+	spaces space.Memory[atomic.Int64] // what is chosen
 }
+
+// What is chosen is none, which is 0, or the index of a choice above whether it
+// is known to have an answer.
+const known = 1
+
+func chosen(i int, state int64) int64 { return int64(i+1)<<1 | state }
 
 // A Choice is a decorator and the scheme that it answers.
 type Choice struct {
@@ -64,50 +71,65 @@ func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
 	if marks.Of(req.Context()).Off() || hop.HasOwn(req, hop.Authorization) {
 		return hop.Send(t.Base, req, req)
 	}
+	if r, _ := req.Context().Value(rejectedKey{}).(*rejected); r != nil && r.by == t {
+		// This is a request of a decorator's own, not the one it was given.
+		ctx := context.WithValue(req.Context(), rejectedKey{}, nil)
+		return hop.Send(t, req.WithContext(ctx), req)
+	}
 	t.once.Do(t.decorate)
 	to, err := origin.Of(req.URL)
 	if err != nil {
 		err = fmt.Errorf("transport: %w", err)
 	}
-	if err = errors.Join(t.err, err); err != nil {
+	if err = cmp.Or(t.err, err); err != nil {
 		hop.CloseBody(req)
 		return nil, err
 	}
 	path := req.URL.EscapedPath()
-	known, chosen := t.spaces.Find(to, path), -1
-	if known != nil {
-		chosen = int(known.Load()) - 1
+	memory, choice, from := t.spaces.Find(to, path), int64(0), 0
+	if memory != nil {
+		choice = memory.Load()
 	}
 	var resp *http.Response
-	if chosen < 0 {
+	if choice == 0 {
 		resp, err = hop.Send(t.Base, hop.Copy(req), req)
 	} else {
-		resp, err = hop.Send(t.by[chosen], req, req)
+		resp, err = hop.Send(t.by[choice>>1-1], req, req)
 	}
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusUnauthorized {
+		if choice&known == 0 && choice != 0 {
+			memory.CompareAndSwap(choice, choice|known)
+		}
+		return resp, nil
 	}
 	offers := challenge.FromResponse(resp)
-	if chosen >= 0 {
-		known.CompareAndSwap(int32(chosen+1), 0)
-		if offered(offers, t.Choices[chosen].Scheme) != nil {
-			return resp, nil // it has done what it could
+	if choice != 0 {
+		i := int(choice>>1 - 1)
+		if _, ok := offered(offers, t.Choices[i].Scheme); ok {
+			if choice&known != 0 {
+				return resp, nil // it has done what it could
+			}
+			from = i + 1
 		}
 	}
-	for i, c := range t.Choices {
-		offer := offered(offers, c.Scheme)
-		if offer == nil || strings.EqualFold(c.Scheme, "Basic") && to.Scheme != "https" && !to.Loopback() {
+	for i := from; i < len(t.Choices); i++ {
+		scheme := t.Choices[i].Scheme
+		offer, ok := offered(offers, scheme)
+		if !ok || strings.EqualFold(scheme, "Basic") && to.Scheme != "https" && !to.Loopback() {
 			continue
 		}
-		answer, err := t.answer(t.by[i], req, resp)
+		answer, state, err := t.answer(t.by[i], req, resp)
 		switch {
 		case err != nil:
 			return nil, err
-		case answer == resp && hop.Replayable(req):
+		case state == 0 && hop.Replayable(req):
 			continue
 		}
 		realm, _ := offer.Param("realm")
-		t.spaces.Learn(to, strings.Clone(realm), space.Directory(path), "/").Store(int32(i + 1))
+		t.spaces.Learn(to, strings.Clone(realm), space.Directory(path), "/").Store(chosen(i, state))
 		return answer, nil
 	}
 	return resp, nil
@@ -117,54 +139,79 @@ func (t *Choose) decorate() {
 	if len(t.Choices) == 0 {
 		t.err = errors.New("transport: Choose has no Choices")
 	}
+	by := make([]http.RoundTripper, len(t.Choices))
 	for i, c := range t.Choices {
-		if c.Scheme == "" || c.Middleware == nil {
-			t.err = fmt.Errorf("transport: Choose.Choices[%d] lacks a Scheme or Middleware", i)
+		if c.Scheme != "" && c.Middleware != nil {
+			by[i] = c.Middleware(answering{t})
+		}
+		if by[i] == nil {
+			t.err = fmt.Errorf("transport: Choose.Choices[%d] lacks a Scheme or a Middleware that returns a RoundTripper", i)
 			return
 		}
-		t.by = append(t.by, c.Middleware(answering{t}))
 	}
+	t.by = by
 }
 
-func offered(offers []challenge.Challenge, scheme string) *challenge.Challenge {
-	if i := slices.IndexFunc(offers, func(c challenge.Challenge) bool { return c.Is(scheme) }); i >= 0 {
-		return &offers[i]
+func offered(offers []challenge.Challenge, scheme string) (challenge.Challenge, bool) {
+	i := slices.IndexFunc(offers, func(c challenge.Challenge) bool { return c.Is(scheme) })
+	if i < 0 {
+		return challenge.Challenge{}, false
 	}
-	return nil
+	return offers[i], true
 }
 
 // A rejected is a 401 on its way to the decorator that is to answer it.
 type rejected struct {
 	by   *Choose
 	req  *http.Request // what was rejected
-	held atomic.Pointer[held]
+	resp *http.Response
+	held *held // resp while nothing has been done about it, if it is short
 	// final says that the request cannot be sent again, so that all the
 	// decorator can do is learn from the 401.
 	final bool
+	seen  atomic.Bool // the decorator has it, or it was discarded
 }
 
 type rejectedKey struct{}
 
-// answer has the decorator rt answer a 401. If it has no answer, resp is
-// returned as it came.
-func (t *Choose) answer(rt http.RoundTripper, req *http.Request, resp *http.Response) (*http.Response, error) {
-	r := &rejected{by: t, final: !hop.Replayable(req)}
+// answer has the decorator rt answer a 401. The state says whether it had an
+// answer; if not, or if that could not be sent, resp is returned as it came.
+func (t *Choose) answer(rt http.RoundTripper, req *http.Request, resp *http.Response) (*http.Response, int64, error) {
+	r := &rejected{by: t, resp: resp, final: !hop.Replayable(req)}
 	r.req = req.WithContext(context.WithValue(req.Context(), rejectedKey{}, r))
 	switch {
 	case r.final:
 		r.req.Body = unsendable{}
-	case req.GetBody != nil && req.Body != nil && req.Body != http.NoBody:
+	case req.Body != nil && req.Body != http.NoBody:
 		var err error
 		if r.req.Body, err = req.GetBody(); err != nil {
-			return resp, nil
+			return resp, 0, nil
 		}
 	}
-	r.held.Store(hold(resp))
-	answer, err := hop.Send(rt, r.req, req)
-	if h := r.held.Load(); h != nil {
-		h.discard()
+	if !r.final && 0 <= resp.ContentLength && resp.ContentLength <= maxHeld {
+		// The decorator may have to wait for what needs the connection.
+		r.held = hold(resp)
 	}
-	return answer, err
+	answer, err := hop.Send(rt, r.req, req)
+	switch {
+	case r.final && errors.Is(err, errUnsendable):
+		return resp, known, nil
+	case answer == resp:
+		return resp, 0, nil
+	}
+	r.drop()
+	return answer, known, err
+}
+
+// drop discards the 401 unless that has happened.
+func (r *rejected) drop() {
+	switch {
+	case r.seen.Swap(true):
+	case r.held != nil:
+		r.held.discard()
+	default:
+		hop.Discard(r.resp)
+	}
 }
 
 // answering is the base of the decorators.
@@ -173,19 +220,22 @@ type answering struct{ t *Choose }
 // RoundTrip gives the 401 that is on its way to a decorator in answer to what
 // was rejected with it. Everything else goes to Base.
 func (a answering) RoundTrip(req *http.Request) (*http.Response, error) {
-	if r, _ := req.Context().Value(rejectedKey{}).(*rejected); r != nil && r.by == a.t {
-		h := r.held.Swap(nil)
-		switch {
-		case h != nil && (r.final || same(req, r.req)):
-			hop.CloseBody(req)
-			return h.restore(), nil
-		case h != nil:
-			h.discard()
-		case r.final:
-			hop.CloseBody(req)
-			return nil, errUnsendable
-		}
+	r, _ := req.Context().Value(rejectedKey{}).(*rejected)
+	if r == nil || r.by != a.t {
+		return hop.Base(a.t.Base).RoundTrip(req)
 	}
+	if same(req, r.req) && !r.seen.Swap(true) {
+		hop.CloseBody(req)
+		if r.held != nil {
+			return r.held.restore(), nil
+		}
+		return r.resp, nil
+	}
+	if r.final {
+		hop.CloseBody(req)
+		return nil, errUnsendable
+	}
+	r.drop()
 	return hop.Base(a.t.Base).RoundTrip(req)
 }
 

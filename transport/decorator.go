@@ -59,22 +59,22 @@ type authorization struct {
 	values        []string
 }
 
-// values returns what goes into the field for token (RFC 6750 section 2.1).
-// The slice is shared and must not be modified.
-func (h *header) values(token *oauth2.Token) ([]string, error) {
+// values returns what goes into the field for a token of from (RFC 6750
+// section 2.1). The slice is shared and must not be modified.
+func (h *header) values(from string, token *oauth2.Token) ([]string, error) {
 	if token == nil {
-		return nil, errors.New("transport: Source returned neither a token nor an error")
+		return nil, errors.New("transport: " + from + " returned neither a token nor an error")
 	}
 	if a := h.last.Load(); a != nil && a.token == token.AccessToken && a.scheme == token.TokenType {
 		return a.values, nil
 	}
 	switch {
 	case token.AccessToken == "":
-		return nil, errors.New("transport: Source returned an empty token")
+		return nil, errors.New("transport: " + from + " returned an empty token")
 	case field.HasControl(token.AccessToken):
-		return nil, errors.New("transport: Source returned a token with a control character")
+		return nil, errors.New("transport: " + from + " returned a token with a control character")
 	case !field.IsToken(token.Type()):
-		return nil, errors.New("transport: Source returned a token whose type is no authentication scheme")
+		return nil, errors.New("transport: " + from + " returned a token whose type is no authentication scheme")
 	}
 	a := &authorization{
 		scheme: token.TokenType,

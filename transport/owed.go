@@ -19,10 +19,15 @@ type rejection struct {
 func newRejection(token *oauth2.Token, resp *http.Response) *rejection {
 	r := &rejection{token: token, status: resp.StatusCode}
 	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
-		// A server may repeat what it was sent.
-		r.challenges = append(r.challenges, strings.ReplaceAll(challenge, token.AccessToken, "[redacted]"))
+		r.challenges = append(r.challenges, redact(challenge, token))
 	}
 	return r
+}
+
+// redact takes the token from what a server says, which may repeat what it was
+// sent.
+func redact(s string, token *oauth2.Token) string {
+	return strings.ReplaceAll(s, token.AccessToken, "[redacted]")
 }
 
 func (r *rejection) failed(err error) error {

@@ -191,7 +191,7 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 	if r := t.owed.of(token); r != nil {
 		return t.settle(ctx, req, r)
 	}
-	values, err := t.header.values(token)
+	values, err := t.header.values("Source", token)
 	return token, values, err
 }
 
@@ -203,7 +203,7 @@ func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (
 	_, later := errors.AsType[*tokensource.RetryError](err)
 	if later || errors.Is(err, tokensource.ErrUnchanged) {
 		// It was another request that was rejected; this one may fare better.
-		values, err := t.header.values(r.token)
+		values, err := t.header.values("Source", r.token)
 		if !later {
 			t.owed.remove(r)
 		}
@@ -232,7 +232,7 @@ func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 	if err != nil {
 		return nil, nil, err
 	}
-	values, err := t.header.values(token)
+	values, err := t.header.values("Source", token)
 	return token, values, err
 }
 
@@ -275,6 +275,9 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 	e.Kind, e.StatusCode, e.Generation, e.Err = EventReplayed, 0, t.generation(token), err
 	if err == nil {
 		e.StatusCode = resp.StatusCode
+		if resp.StatusCode == http.StatusUnauthorized || demanded(resp, token) != nil {
+			t.steps.forget(token)
+		}
 	}
 	t.emit(req, e)
 	return resp, err
@@ -284,12 +287,7 @@ func (t *Refresh) another(ctx context.Context, old *oauth2.Token, demand *StepUp
 	if demand == nil {
 		return t.renew(ctx, old)
 	}
-	token, err := t.stepUp(ctx, demand, old)
-	if err != nil {
-		return nil, nil, err
-	}
-	values, err := t.header.values(token)
-	return token, values, err
+	return t.stepUp(ctx, demand, old)
 }
 
 func (t *Refresh) rejected(resp *http.Response) (rejected bool, err error) {

@@ -20,23 +20,26 @@ const maxPeek = 16 << 10
 //
 // match is given the body, or the first 16 KiB of a longer one, which it must not
 // keep. The response keeps its whole body. Reading so much delays what streams a
-// response of such a status; a text/event-stream is not looked at.
+// response of such a status. A text/event-stream, or what follows a 101, is not
+// looked at, and so no rejection by its body.
 func RejectedIf(match func(body []byte) bool, statuses ...int) func(*http.Response) bool {
 	statuses = slices.Clone(statuses)
 	return func(resp *http.Response) bool {
 		if !slices.Contains(statuses, resp.StatusCode) {
 			return false
 		}
-		return match == nil || match(peek(resp))
+		return match == nil || !endless(resp) && match(peek(resp))
 	}
+}
+
+func endless(resp *http.Response) bool {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return media == "text/event-stream" || resp.StatusCode == http.StatusSwitchingProtocols
 }
 
 // peek returns the beginning of resp's body, which can be read whole after.
 func peek(resp *http.Response) []byte {
-	if resp.Body == nil || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols {
-		return nil
-	}
-	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media == "text/event-stream" {
+	if resp.Body == nil || resp.Body == http.NoBody {
 		return nil
 	}
 	body := resp.Body

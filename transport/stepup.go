@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/authtrip/authtrip/challenge"
@@ -56,17 +56,18 @@ func demanded(resp *http.Response, token *oauth2.Token) *StepUp {
 			continue
 		}
 		d := &StepUp{Error: kind}
+		param := func(name string) string {
+			value, _ := c.Param(name)
+			return redact(value, token)
+		}
 		held, _ := token.Extra("scope").(string)
-		asked, _ := c.Param("scope")
-		for scope := range strings.FieldsSeq(held + " " + asked) {
+		for scope := range strings.FieldsSeq(held + " " + param("scope")) {
 			if !slices.Contains(d.Scopes, scope) {
 				d.Scopes = append(d.Scopes, scope)
 			}
 		}
-		acr, _ := c.Param("acr_values")
-		d.ACRValues = strings.Fields(acr)
-		age, _ := c.Param("max_age")
-		if seconds, err := strconv.ParseUint(age, 10, 31); err == nil {
+		d.ACRValues = strings.Fields(param("acr_values"))
+		if seconds, err := strconv.ParseUint(param("max_age"), 10, 31); err == nil {
 			d.MaxAge, d.HasMaxAge = time.Duration(seconds)*time.Second, true
 		}
 		return d
@@ -74,57 +75,84 @@ func demanded(resp *http.Response, token *oauth2.Token) *StepUp {
 	return nil
 }
 
-// steps has one call of OnStepUp serve all requests that wait for the same.
+// maxSteps bounds how many demands that were met are remembered.
+const maxSteps = 16
+
+// steps has one call of OnStepUp serve all requests that meet the same demand
+// with the same token, those included that are answered after it.
 type steps struct {
 	flights singleflight.Group
-	last    atomic.Pointer[step]
+	mu      sync.Mutex // guards met
+	met     []step     // latest last
 }
 
 // A step is a demand that was met.
 type step struct {
-	demand string
-	old    *oauth2.Token
-	meets  *oauth2.Token
+	demand     string
+	old, token *oauth2.Token
+	values     []string
 }
 
-// stepUp returns a token that meets d, where old did not.
-func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oauth2.Token, error) {
-	demand := fmt.Sprintf("%+v", *d)
-	met := func() *oauth2.Token {
-		if s := t.steps.last.Load(); s != nil && s.old == old && s.demand == demand {
-			return s.meets
+// find returns the step by which demand was met for old, if its token is good.
+func (s *steps) find(old *oauth2.Token, demand string) (step, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.met {
+		if st.old == old && st.demand == demand && st.token.Valid() {
+			return st, true
 		}
-		return nil
 	}
-	// Requests with the old token may be answered after the step as well.
-	if token := met(); token != nil {
-		return token, nil
+	return step{}, false
+}
+
+func (s *steps) add(st step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.met = append(s.met[max(0, len(s.met)-maxSteps+1):], st)
+}
+
+// forget forgets the steps that led to token, which was not accepted.
+func (s *steps) forget(token *oauth2.Token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.met = slices.DeleteFunc(s.met, func(st step) bool { return st.token == token })
+}
+
+// stepUp returns a token that meets d, where old did not, and the field's
+// values.
+func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oauth2.Token, []string, error) {
+	demand := fmt.Sprintf("%+v", *d)
+	if st, ok := t.steps.find(old, demand); ok {
+		return st.token, st.values, nil
 	}
 	flight := t.steps.flights.DoChan(fmt.Sprintf("%p %s", old, demand), func() (any, error) {
-		if token := met(); token != nil {
-			return token, nil
+		if st, ok := t.steps.find(old, demand); ok {
+			return st, nil
 		}
 		ctx, end := marks.WithRenewal(context.WithoutCancel(ctx), t)
 		defer end()
-		var token *oauth2.Token
+		st := step{demand: demand, old: old}
 		err := rescue.Do("transport: Refresh.OnStepUp", func() (err error) {
-			token, err = t.OnStepUp(ctx, *d)
+			st.token, err = t.OnStepUp(ctx, *d)
 			return err
 		})
-		switch {
-		case err != nil:
-			return nil, err
-		case token == nil || token == old:
-			return nil, tokensource.ErrUnchanged
+		if err == nil && st.token == old {
+			err = tokensource.ErrUnchanged
 		}
-		t.steps.last.Store(&step{demand, old, token})
-		return token, nil
+		if err == nil {
+			st.values, err = t.header.values("OnStepUp", st.token)
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.steps.add(st)
+		return st, nil
 	})
 	select {
 	case result := <-flight:
-		token, _ := result.Val.(*oauth2.Token)
-		return token, result.Err
+		st, _ := result.Val.(step)
+		return st.token, st.values, result.Err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 }
