@@ -32,9 +32,9 @@ import (
 // The first request to a protection space is sent without credentials, and sent
 // again with an answer to the challenge that comes back. From then on requests to
 // the space, which is what the challenge's domain names or else the whole
-// origin, carry an answer at once. Where the server has each nonce used once, a
-// request is answered with the nonce of an earlier response if one is left, and
-// goes without credentials first if none is.
+// origin, carry an answer at once, with a nonce that no other request under way
+// has. Where there are more requests than nonces, one that can be sent again goes
+// without credentials first, and leaves another nonce for those after it.
 //
 // A request is sent twice at most. After an answer it is sent again only if the
 // server says that the nonce was stale, asks for another realm, or has accepted

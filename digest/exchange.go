@@ -54,41 +54,44 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 	}
 	resp, err := hop.Send(base, first, x.req)
 	if err != nil {
-		k.lost(used.session)
+		if used.own {
+			k.offered(used.session)
+		}
 		return nil, err
 	}
 	if resp.StatusCode != x.status {
 		return x.accepted(resp, used, k)
 	}
-	offer := strongest(challenge.FromResponse(resp))
-	if offer == nil {
+	o := strongest(challenge.FromResponse(resp))
+	if o == nil {
 		k.refused(used, false)
 		return resp, nil
 	}
-	wrong := used.session != nil && used.realm == offer.realm && !offer.stale && !k.vouches(x.username, x.password)
-	k.refused(used, offer.stale)
-	k = x.learn(spaces, offer)
+	wrong := used.session != nil && used.realm == o.realm && !o.stale && !k.vouches(x.username, x.password)
+	k.refused(used, o.stale)
+	k = x.learn(spaces, o)
 	if wrong {
 		// The nonce may serve those that come after.
-		k.offered(offer)
+		k.offered(o.session)
 		return resp, nil
 	}
-	second, used, err := x.second(offer)
+	second, used, err := x.second(o.session)
 	if err != nil {
-		k.offered(offer)
+		k.offered(o.session)
 		return resp, nil
 	}
 	hop.Discard(resp)
 	if resp, err = hop.Send(base, second, x.req); err != nil {
+		k.offered(used.session)
 		return nil, err
 	}
 	if resp.StatusCode != x.status {
 		return x.accepted(resp, used, k)
 	}
-	offer = strongest(challenge.FromResponse(resp))
-	k.refused(used, offer != nil && offer.stale)
-	if offer != nil && offer.realm == used.realm {
-		k.offered(offer)
+	o = strongest(challenge.FromResponse(resp))
+	k.refused(used, o != nil && o.stale)
+	if o != nil {
+		x.learn(spaces, o).offered(o.session)
 	}
 	return resp, nil
 }
@@ -96,15 +99,14 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 // first returns the first attempt. Without a session it is a bare copy, and the
 // answer has none either.
 func (x *exchange) first(k *known) (*http.Request, answer, error) {
-	if s := k.take(); s != nil {
-		r, used, err := x.authorize(s)
-		if err != nil {
-			k.lost(s)
+	if s, own := k.take(hop.Replayable(x.req)); s != nil {
+		r, used, err := x.authorize(s, own)
+		if err != nil && own {
+			k.offered(s)
 		}
 		if r != nil || err != nil {
 			return r, used, err
 		}
-		k.refused(answer{session: s}, false)
 	}
 	return hop.Copy(x.req), answer{}, nil
 }
@@ -119,7 +121,7 @@ func (x *exchange) second(s *session) (*http.Request, answer, error) {
 			return nil, answer{}, err
 		}
 	}
-	r, used, err := x.authorize(s)
+	r, used, err := x.authorize(s, true)
 	if err != nil {
 		body.Close() // only a body that there is can fail to be hashed
 		return nil, answer{}, err
@@ -130,7 +132,7 @@ func (x *exchange) second(s *session) (*http.Request, answer, error) {
 
 // authorize returns a copy of the request with an answer by s, and no request
 // if s is used up.
-func (x *exchange) authorize(s *session) (*http.Request, answer, error) {
+func (x *exchange) authorize(s *session, own bool) (*http.Request, answer, error) {
 	var buffer [256]byte
 	m := message{method: x.req.Method, uri: appendURI(buffer[:0], x.req, x.absolute)}
 	if m.method == "" {
@@ -142,7 +144,7 @@ func (x *exchange) authorize(s *session) (*http.Request, answer, error) {
 			return nil, answer{}, err
 		}
 	}
-	used, value, ok := s.answer(x.username, x.password, m)
+	used, value, ok := s.answer(own, x.username, x.password, m)
 	if !ok {
 		return nil, answer{}, nil
 	}
@@ -180,13 +182,12 @@ func (a algorithm) body(req *http.Request) ([]byte, error) {
 	return hex.AppendEncode(nil, h.Sum(nil)), nil
 }
 
-// learn returns what is known of the space that s is for (RFC 7616 section
-// 3.3: the domain, or else all of the server). A domain may name other servers;
-// what they may be sent is not for this one to say.
-func (x *exchange) learn(spaces *space.Memory[known], s *session) *known {
+// learn makes o fit for use, and returns what is known of the space that it is
+// for (RFC 7616 section 3.3: the domain, or else all of the server). A domain may
+// name other servers; what they may be sent is not for this one to say.
+func (x *exchange) learn(spaces *space.Memory[known], o *offer) *known {
 	paths := []string{space.Directory(x.path)}
-	domain := strings.Fields(s.domain)
-	s.domain = ""
+	domain := strings.Fields(o.domain)
 	if len(domain) == 0 {
 		paths = append(paths, "/")
 	}
@@ -195,11 +196,13 @@ func (x *exchange) learn(spaces *space.Memory[known], s *session) *known {
 		if err != nil {
 			continue
 		}
-		if o, err := origin.Of(u); err == nil && o == x.origin {
+		if to, err := origin.Of(u); err == nil && to == x.origin {
 			paths = append(paths, path(u))
 		}
 	}
-	return spaces.Learn(x.origin, s.realm, paths...)
+	k := spaces.Learn(x.origin, o.realm, paths...)
+	k.begin(o.session)
+	return k
 }
 
 // accepted returns resp, the answer to a request that the party did not

@@ -1,131 +1,142 @@
 package digest
 
-import "sync"
-
-const (
-	// maxFree is how many unused nonces are kept for a space.
-	maxFree = 256
-	// tryEvery is how many requests are answered with nonces of their own
-	// before it is tried again whether one serves for more.
-	tryEvery = 32
+import (
+	"crypto/sha256"
+	"slices"
+	"sync"
+	"sync/atomic"
 )
 
-// A known is what is known of a protection space: which nonce to go on with.
+const (
+	// maxFree is how many sessions are kept for a space. It takes as many as
+	// requests are under way at one time.
+	maxFree = 256
+	// maxCounts is how many nonces are remembered, and as many from before.
+	maxCounts = 2 * maxFree
+)
+
+// A known is what is known of a protection space: the sessions to go on with.
 //
-// Some servers have a nonce used any number of times, some once. Among these some
-// send another with every response, and some keep only the last one they gave to
-// a client. So a nonce is not shared before one has served twice; until then one
-// request at a time tries. Where nonces are good for one request, a request takes
-// one that came with a response, or else goes without and gets one of its own.
+// A session is used by one request at a time. Servers exist that refuse a nonce
+// count that is out of order, and others that have each nonce used once; some of
+// those send another with every response, and some keep only the last one that
+// they gave to a client. So it is tempting to let requests that are under way
+// at one time share a nonce, but not all of them would get through. A request that
+// finds no session free goes without and gets one of its own, to be kept for
+// later. The nil *known knows nothing and learns nothing.
 type known struct {
-	mu       sync.Mutex // guards the fields below
-	shared   *session   // accepted last, or offered since
-	reusable bool       // a nonce has served twice
-	wait     int        // how many requests there are to be before another tries
-	oneTime  bool       // nonces come with responses
-	free     []*session // those not used yet, latest last
-	proven   *login     // the user that was accepted last
+	mu     sync.Mutex // guards the fields below
+	free   []*session // latest last
+	latest *session   // the one to share if there is no other way
+	proven *login     // the user that was accepted last
+
+	// A server may offer one nonce to many, which then have one count. The keys
+	// are hashes, for a nonce may be long.
+	counts, before map[[sha256.Size]byte]*atomic.Uint64
 }
 
-// take returns a session to send a request with at once, nil if there is none.
-// What becomes of it has to be told by accepted, refused or lost.
-func (k *known) take() *session {
+// take returns a session to send a request with at once, nil if there is none,
+// and whether no other request has it. What becomes of it has to be told by
+// accepted, refused or lost. A request that cannot be sent again shares one
+// whatever the server may think of that: without, it is sure to be refused.
+func (k *known) take(replayable bool) (s *session, own bool) {
 	if k == nil {
-		return nil
+		return nil, false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case len(k.free) > 0:
-		last := len(k.free) - 1
-		s := k.free[last]
-		k.free = k.free[:last]
-		return s
-	case k.oneTime || k.shared == nil:
-		return nil
-	case !k.reusable:
-		if k.wait > 0 {
-			return nil
-		}
-		k.wait = tryEvery
+	if last := len(k.free) - 1; last >= 0 {
+		s, k.free = k.free[last], k.free[:last]
+		return s, true
 	}
-	return k.shared
+	if !replayable {
+		s = k.latest
+	}
+	return s, false
 }
 
 // accepted records that the server has accepted a. next is the session by its
-// nextnonce, nil if it sent none. A server that has a new nonce at hand when the
-// first one was used just once is one for one-time nonces.
+// nextnonce, nil if it sent none.
 func (k *known) accepted(a answer, next *session) {
+	if k == nil {
+		return // forgotten meanwhile
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.proven = a.login
-	switch {
-	case next != nil && a.nc == 1:
-		k.oneTime, k.shared = true, nil
+	if next != nil {
+		k.count(next)
 		k.keep(next)
-		return
-	case next != nil:
-		k.shared = next
-	case a.nc == 1 || k.shared == nil:
-		k.shared = a.session
+	} else if a.own {
+		k.keep(a.session)
 	}
-	k.oneTime, k.free = false, nil
-	if a.nc > 1 {
-		k.reusable = true
-	}
-	k.wait = max(k.wait-1, 0)
 }
 
 // refused records that the server did not accept a, and whether because of the
 // nonce.
 func (k *known) refused(a answer, stale bool) {
-	if a.session == nil {
+	if k == nil || a.session == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.shared == a.session {
-		k.shared = nil
-	}
-	if stale && a.nc == 2 {
-		k.reusable, k.wait = false, tryEvery
+	if k.latest == a.session {
+		k.latest = nil
 	}
 	if !stale {
 		k.proven = nil
 	}
 }
 
-// lost records that nothing is known of what became of s.
-func (k *known) lost(s *session) {
-	if s == nil {
+// offered records a session that no request has, or not any more.
+func (k *known) offered(s *session) {
+	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.shared == s {
-		k.wait = 0
-	}
-}
-
-// offered records a session that no request has used yet.
-func (k *known) offered(s *session) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.oneTime {
-		k.keep(s)
-	} else {
-		k.shared, k.wait = s, 0
-	}
+	k.keep(s)
 }
 
 func (k *known) keep(s *session) {
-	if len(k.free) < maxFree {
-		k.free = append(k.free, s)
+	if len(k.free) == maxFree {
+		k.free = slices.Delete(k.free, 0, 1)
 	}
+	k.free = append(k.free, s)
+	k.latest = s
+}
+
+// begin makes a new session fit for use.
+func (k *known) begin(s *session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.count(s)
+}
+
+// count gives s the count of its nonce.
+func (k *known) count(s *session) {
+	key := sha256.Sum256([]byte(s.nonce))
+	s.count = k.counts[key]
+	if s.count == nil {
+		s.count = k.before[key]
+	}
+	if s.count == nil {
+		s.count = new(atomic.Uint64)
+	}
+	if len(k.counts) == maxCounts {
+		k.counts, k.before = nil, k.counts
+	}
+	if k.counts == nil {
+		k.counts = make(map[[sha256.Size]byte]*atomic.Uint64)
+	}
+	k.counts[key] = s.count
 }
 
 // vouches reports whether the user was the one that the server accepted last.
 func (k *known) vouches(username, password string) bool {
+	if k == nil {
+		return false
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.proven != nil && k.proven.username == username && k.proven.password == password

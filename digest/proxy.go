@@ -117,7 +117,7 @@ func httpTransport(rt http.RoundTripper) (*http.Transport, error) {
 // end.
 type dial struct {
 	exchange
-	offer atomic.Pointer[session] // made to this dial, and not to be shared
+	offer atomic.Pointer[session] // made to this dial and not used yet
 	used  atomic.Pointer[answer]
 }
 
@@ -129,8 +129,8 @@ func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
 	d := &dial{exchange: *x}
 	req := x.req.WithContext(context.WithValue(x.req.Context(), dialKey{}, d))
 	resp, err := hop.Send(p.Base, hop.Copy(req), x.req)
-	if used := d.used.Swap(nil); used != nil && err != nil {
-		p.spaces.Find(d.origin, d.path).lost(used.session)
+	if used := d.used.Swap(nil); used != nil && used.own {
+		p.spaces.Find(d.origin, d.path).offered(used.session)
 	}
 	if _, ok := errors.AsType[*challenged](err); !ok {
 		return resp, err
@@ -139,17 +139,19 @@ func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
 	if hasBody(req) {
 		var bodyErr error
 		if second.Body, bodyErr = replay(req); bodyErr != nil {
-			d.publish(p, d.offer.Swap(nil))
+			d.giveUp(p)
 			return nil, err
 		}
 	}
-	return hop.Send(p.Base, second, x.req)
+	resp, err = hop.Send(p.Base, second, x.req)
+	d.giveUp(p) // there may have been a tunnel after all
+	return resp, err
 }
 
-// publish lets every request use a session that this one does not.
-func (d *dial) publish(p *Proxy, s *session) {
-	if s != nil {
-		d.learn(&p.spaces, s).offered(s)
+// giveUp leaves what was offered to the dial to others.
+func (d *dial) giveUp(p *Proxy) {
+	if s := d.offer.Swap(nil); s != nil {
+		p.spaces.Find(d.origin, d.path).offered(s)
 	}
 }
 
@@ -169,15 +171,15 @@ func (p *Proxy) GetProxyConnectHeader(ctx context.Context, _ *url.URL, target st
 	if !ok {
 		return nil, nil
 	}
-	s := d.offer.Swap(nil)
+	s, own := d.offer.Swap(nil), true
 	if s == nil {
-		s = p.spaces.Find(d.origin, d.path).take()
+		s, own = p.spaces.Find(d.origin, d.path).take(hop.Replayable(d.req))
 	}
 	if s == nil {
 		return nil, nil
 	}
 	m := message{method: http.MethodConnect, uri: []byte(target), body: s.algorithm.append(nil, nil)}
-	used, value, ok := s.answer(d.username, d.password, m)
+	used, value, ok := s.answer(own, d.username, d.password, m)
 	if !ok {
 		return nil, nil
 	}
@@ -206,21 +208,22 @@ func (p *Proxy) OnProxyConnectResponse(ctx context.Context, _ *url.URL, connectR
 			k.refused(used, false)
 			return ErrServerAuth
 		}
-		d.learn(&p.spaces, used.session).accepted(used, next)
+		k.accepted(used, next)
 		return nil
 	}
-	offer := strongest(challenge.FromResponse(connectRes))
-	if offer == nil {
+	o := strongest(challenge.FromResponse(connectRes))
+	if o == nil {
 		k.refused(used, false)
 		return nil
 	}
-	wrong := used.session != nil && used.realm == offer.realm && !offer.stale && !k.vouches(d.username, d.password)
-	k.refused(used, offer.stale)
+	wrong := used.session != nil && used.realm == o.realm && !o.stale && !k.vouches(d.username, d.password)
+	k.refused(used, o.stale)
+	k = d.learn(&p.spaces, o)
 	if wrong {
-		d.publish(p, offer)
+		k.offered(o.session)
 		return ErrProxyRefused
 	}
-	d.offer.Store(offer)
+	d.offer.Store(o.session)
 	return &challenged{}
 }
 

@@ -27,15 +27,20 @@ type session struct {
 	qop           string // "auth", "auth-int", or "" for RFC 2069
 	userhash      bool
 	utf8          bool // charset="UTF-8": the server knows RFC 7616
-	stale         bool
-	domain        string // until it has been learned
 
 	// seed is nonce:cnonce of the challenge, which an algorithm with -sess
 	// goes by even after nextnonce (RFC 7616 section 3.4.2). Others have none.
 	seed string
 
-	count atomic.Uint64 // the nonce count last used
+	count *atomic.Uint64 // the nonce count last used
 	login atomic.Pointer[login]
+}
+
+// An offer is a session that a challenge offers.
+type offer struct {
+	*session
+	stale  bool   // the nonce of the last answer was
+	domain string // where else it may be used
 }
 
 // A login is what a session has of one user, computed once.
@@ -45,8 +50,8 @@ type login struct {
 	prefix             string // of the field, up to what differs between requests
 }
 
-// sessionFor returns the session that c offers, nil if that cannot be done.
-func sessionFor(c challenge.Challenge) *session {
+// offerOf returns what c offers, nil if that cannot be done.
+func offerOf(c challenge.Challenge) *offer {
 	if !c.Is("Digest") {
 		return nil
 	}
@@ -58,7 +63,6 @@ func sessionFor(c challenge.Challenge) *session {
 		named: param("algorithm"), realm: param("realm"), nonce: param("nonce"),
 		userhash: strings.EqualFold(param("userhash"), "true"),
 		utf8:     strings.EqualFold(param("charset"), "UTF-8"),
-		stale:    strings.EqualFold(param("stale"), "true"),
 	}
 	size := len(s.realm) + len(s.nonce)
 	if _, ok := c.Param("opaque"); ok {
@@ -71,16 +75,17 @@ func sessionFor(c challenge.Challenge) *session {
 	if s.algorithm == unknown || !ok || s.nonce == "" || size > maxChallenge {
 		return nil
 	}
-	if domain := param("domain"); len(domain) <= maxChallenge {
-		s.domain = domain
-	}
 	if s.qop != "" || sess {
 		s.cnonce = rand.Text()
 	}
 	if sess {
 		s.seed = ":" + s.nonce + ":" + s.cnonce
 	}
-	return s
+	o := &offer{session: s, stale: strings.EqualFold(param("stale"), "true")}
+	if domain := param("domain"); len(domain) <= maxChallenge {
+		o.domain = domain
+	}
+	return o
 }
 
 // quality chooses from what the qop parameter offers. Integrity protection has
@@ -101,15 +106,14 @@ func quality(c challenge.Challenge) (qop string, ok bool) {
 	return qop, ok
 }
 
-// strongest returns the best session that challenges offer, nil if there is
-// none: the strongest hash decides, then whether there is any quality of
+// strongest returns the best of what challenges offer, nil if there is none: the strongest hash decides, then whether there is any quality of
 // protection, then the server's order.
-func strongest(challenges []challenge.Challenge) *session {
-	var best *session
+func strongest(challenges []challenge.Challenge) *offer {
+	var best *offer
 	for _, c := range challenges {
-		s := sessionFor(c)
-		if s != nil && (best == nil || s.strength() > best.strength()) {
-			best = s
+		o := offerOf(c)
+		if o != nil && (best == nil || o.strength() > best.strength()) {
+			best = o
 		}
 	}
 	return best
@@ -200,6 +204,7 @@ type message struct {
 // An answer is one use of a session.
 type answer struct {
 	*session
+	own   bool // no other request has the session
 	login *login
 	nc    uint32
 }
@@ -207,12 +212,12 @@ type answer struct {
 // answer takes the next nonce count and returns what authenticates m, and the
 // value of the field. ok is false if the nonce has been used as often as can
 // be.
-func (s *session) answer(username, password string, m message) (a answer, value string, ok bool) {
+func (s *session) answer(own bool, username, password string, m message) (a answer, value string, ok bool) {
 	nc := s.count.Add(1)
 	if nc > math.MaxUint32 {
 		return a, "", false
 	}
-	a = answer{s, s.as(username, password), uint32(nc)}
+	a = answer{s, own, s.as(username, password), uint32(nc)}
 	var buffer [1024]byte
 	b := append(buffer[:0], a.login.prefix...)
 	b = append(b, `, uri="`...)
