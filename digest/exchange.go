@@ -64,13 +64,16 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 	}
 	o := strongest(challenge.FromResponse(resp))
 	if o == nil {
-		k.refused(used, false)
+		k.refused(used.session)
 		return resp, nil
 	}
-	wrong := used.session != nil && used.realm == o.realm && !o.stale && !k.vouches(x.username, x.password)
-	k.refused(used, o.stale)
+	if used.own && used.realm != o.realm {
+		k.offered(used.session) // it was not for this space
+	} else {
+		k.refused(used.session)
+	}
 	k = x.learn(spaces, o)
-	if wrong {
+	if used.wrong(o) {
 		// The nonce may serve those that come after.
 		k.offered(o.session)
 		return resp, nil
@@ -80,17 +83,17 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 		k.offered(o.session)
 		return resp, nil
 	}
-	hop.Discard(resp)
+	hop.Discard(x.req, resp)
 	if resp, err = hop.Send(base, second, x.req); err != nil {
 		k.offered(used.session)
 		return nil, err
 	}
 	if resp.StatusCode != x.status {
+		used.served.Store(used.login)
 		return x.accepted(resp, used, k)
 	}
-	o = strongest(challenge.FromResponse(resp))
-	k.refused(used, o != nil && o.stale)
-	if o != nil {
+	k.refused(used.session)
+	if o = strongest(challenge.FromResponse(resp)); o != nil {
 		x.learn(spaces, o).offered(o.session)
 	}
 	return resp, nil
@@ -122,8 +125,13 @@ func (x *exchange) second(s *session) (*http.Request, answer, error) {
 		}
 	}
 	r, used, err := x.authorize(s, true)
+	if err == nil && r == nil {
+		err = errUsedUp
+	}
 	if err != nil {
-		body.Close() // only a body that there is can fail to be hashed
+		if body != nil {
+			body.Close()
+		}
 		return nil, answer{}, err
 	}
 	r.Body = body
@@ -151,7 +159,10 @@ func (x *exchange) authorize(s *session, own bool) (*http.Request, answer, error
 	return hop.With(x.req, x.credentials, []string{value}), used, nil
 }
 
-var errNoBody = errors.New("digest: the body cannot be sent again")
+var (
+	errNoBody = errors.New("digest: the body cannot be sent again")
+	errUsedUp = errors.New("digest: the nonce has been used as often as can be")
+)
 
 // replay returns req's body anew.
 func replay(req *http.Request) (io.ReadCloser, error) {
@@ -213,7 +224,7 @@ func (x *exchange) accepted(resp *http.Response, used answer, k *known) (*http.R
 	}
 	proof, proves, next := x.read(resp.Header, used)
 	if proves && !used.verify(proof, appendURI(nil, x.req, x.absolute)) {
-		k.refused(used, false)
+		k.refused(used.session)
 		hop.CloseResponse(resp)
 		return nil, ErrServerAuth
 	}

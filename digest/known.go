@@ -28,7 +28,6 @@ type known struct {
 	mu     sync.Mutex // guards the fields below
 	free   []*session // latest last
 	latest *session   // the one to share if there is no other way
-	proven *login     // the user that was accepted last
 
 	// A server may offer one nonce to many, which then have one count. The keys
 	// are hashes, for a nonce may be long.
@@ -63,7 +62,6 @@ func (k *known) accepted(a answer, next *session) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.proven = a.login
 	if next != nil {
 		k.count(next)
 		k.keep(next)
@@ -72,19 +70,15 @@ func (k *known) accepted(a answer, next *session) {
 	}
 }
 
-// refused records that the server did not accept a, and whether because of the
-// nonce.
-func (k *known) refused(a answer, stale bool) {
-	if k == nil || a.session == nil {
+// refused records that the server did not accept s.
+func (k *known) refused(s *session) {
+	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.latest == a.session {
+	if k.latest == s {
 		k.latest = nil
-	}
-	if !stale {
-		k.proven = nil
 	}
 }
 
@@ -130,14 +124,4 @@ func (k *known) count(s *session) {
 		k.counts = make(map[[sha256.Size]byte]*atomic.Uint64)
 	}
 	k.counts[key] = s.count
-}
-
-// vouches reports whether the user was the one that the server accepted last.
-func (k *known) vouches(username, password string) bool {
-	if k == nil {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.proven != nil && k.proven.username == username && k.proven.password == password
 }

@@ -205,21 +205,20 @@ func (p *Proxy) OnProxyConnectResponse(ctx context.Context, _ *url.URL, connectR
 		}
 		proof, proves, next := proxy.read(connectRes.Header, used)
 		if proves && !used.verify(proof, []byte(connectReq.Host)) {
-			k.refused(used, false)
+			k.refused(used.session)
 			return ErrServerAuth
 		}
+		used.served.Store(used.login)
 		k.accepted(used, next)
 		return nil
 	}
+	k.refused(used.session)
 	o := strongest(challenge.FromResponse(connectRes))
 	if o == nil {
-		k.refused(used, false)
 		return nil
 	}
-	wrong := used.session != nil && used.realm == o.realm && !o.stale && !k.vouches(d.username, d.password)
-	k.refused(used, o.stale)
 	k = d.learn(&p.spaces, o)
-	if wrong {
+	if used.wrong(o) {
 		k.offered(o.session)
 		return ErrProxyRefused
 	}

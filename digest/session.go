@@ -34,6 +34,8 @@ type session struct {
 
 	count *atomic.Uint64 // the nonce count last used
 	login atomic.Pointer[login]
+	// served is the user who answered the challenge and was accepted.
+	served atomic.Pointer[login]
 }
 
 // An offer is a session that a challenge offers.
@@ -129,11 +131,25 @@ func (s *session) strength() int {
 
 // next returns the session that goes on with the server's nextnonce.
 func (s *session) next(nonce string) *session {
-	return &session{
+	n := &session{
 		algorithm: s.algorithm, named: s.named, realm: s.realm, opaque: s.opaque,
 		nonce: strings.Clone(nonce), cnonce: s.cnonce, qop: s.qop,
 		userhash: s.userhash, utf8: s.utf8, seed: s.seed,
 	}
+	n.served.Store(s.served.Load())
+	return n
+}
+
+// wrong reports whether the user name or the password is wrong, if o is the
+// challenge that came in answer to a (RFC 7616 section 3.3). Some servers do not
+// say that a nonce is stale; there is another reason to be seen if this user
+// has been accepted with it, or if another realm is asked for.
+func (a answer) wrong(o *offer) bool {
+	if a.session == nil || o.stale || o.realm != a.realm {
+		return false
+	}
+	l := a.served.Load()
+	return l == nil || l.username != a.login.username || l.password != a.login.password
 }
 
 // as returns s's login for a user.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/authtrip/authtrip/challenge"
 	"github.com/authtrip/authtrip/internal/hop"
@@ -46,8 +47,8 @@ type Choose struct {
 	// Base sends the request; nil means http.DefaultTransport.
 	Base http.RoundTripper
 
-	once   sync.Once // guards the fields below
-	by     []http.RoundTripper
+	once   sync.Once // guards by and err
+	by     []Func    // the decorators' RoundTrip: a function prints no fields
 	err    error
 	spaces space.Memory[atomic.Int64] // what is chosen
 }
@@ -57,6 +58,8 @@ type Choose struct {
 const known = 1
 
 func chosen(i int, state int64) int64 { return int64(i+1)<<1 | state }
+
+func index(choice int64) int { return int(choice>>1 - 1) }
 
 // A Choice is a decorator and the scheme that it answers.
 type Choice struct {
@@ -71,9 +74,9 @@ func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
 	if marks.Of(req.Context()).Off() || hop.HasOwn(req, hop.Authorization) {
 		return hop.Send(t.Base, req, req)
 	}
-	if r, _ := req.Context().Value(rejectedKey{}).(*rejected); r != nil && r.by == t {
+	if h, _ := req.Context().Value(handedKey{}).(*handed); h != nil && h.by == t {
 		// This is a request of a decorator's own, not the one it was given.
-		ctx := context.WithValue(req.Context(), rejectedKey{}, nil)
+		ctx := context.WithValue(req.Context(), handedKey{}, nil)
 		return hop.Send(t, req.WithContext(ctx), req)
 	}
 	t.once.Do(t.decorate)
@@ -91,28 +94,28 @@ func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
 		choice = memory.Load()
 	}
 	var resp *http.Response
-	if choice == 0 {
+	switch {
+	case choice == 0:
 		resp, err = hop.Send(t.Base, hop.Copy(req), req)
-	} else {
-		resp, err = hop.Send(t.by[choice>>1-1], req, req)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusUnauthorized {
-		if choice&known == 0 && choice != 0 {
-			memory.CompareAndSwap(choice, choice|known)
+	case choice&known != 0:
+		resp, err = hop.Send(t.by[index(choice)], req, req)
+	default:
+		h := hand(t, req)
+		resp, err = hop.Send(t.by[index(choice)], h.req, req)
+		if h.differs.Load() && memory.CompareAndSwap(choice, choice|known) {
+			choice |= known
 		}
-		return resp, nil
+	}
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
 	}
 	offers := challenge.FromResponse(resp)
 	if choice != 0 {
-		i := int(choice>>1 - 1)
-		if _, ok := offered(offers, t.Choices[i].Scheme); ok {
-			if choice&known != 0 {
+		if _, ok := offered(offers, t.Choices[index(choice)].Scheme); ok {
+			if choice&known != 0 || !hop.Replayable(req) {
 				return resp, nil // it has done what it could
 			}
-			from = i + 1
+			from = index(choice) + 1
 		}
 	}
 	for i := from; i < len(t.Choices); i++ {
@@ -139,15 +142,17 @@ func (t *Choose) decorate() {
 	if len(t.Choices) == 0 {
 		t.err = errors.New("transport: Choose has no Choices")
 	}
-	by := make([]http.RoundTripper, len(t.Choices))
+	by := make([]Func, len(t.Choices))
 	for i, c := range t.Choices {
+		var rt http.RoundTripper
 		if c.Scheme != "" && c.Middleware != nil {
-			by[i] = c.Middleware(answering{t})
+			rt = c.Middleware(answering{t})
 		}
-		if by[i] == nil {
+		if rt == nil {
 			t.err = fmt.Errorf("transport: Choose.Choices[%d] lacks a Scheme or a Middleware that returns a RoundTripper", i)
 			return
 		}
+		by[i] = rt.RoundTrip
 	}
 	t.by = by
 }
@@ -160,57 +165,75 @@ func offered(offers []challenge.Challenge, scheme string) (challenge.Challenge, 
 	return offers[i], true
 }
 
-// A rejected is a 401 on its way to the decorator that is to answer it.
-type rejected struct {
-	by   *Choose
-	req  *http.Request // what was rejected
+// A handed is a request that was handed to a decorator, which is to be known
+// again when the decorator sends it, and a 401 to it if there is one.
+type handed struct {
+	by      *Choose
+	req     *http.Request
+	differs atomic.Bool // the decorator sent something else
+
 	resp *http.Response
-	held *held // resp while nothing has been done about it, if it is short
+	held *held       // resp, if it was set aside
+	gone atomic.Bool // the decorator has resp, or it was discarded
 	// final says that the request cannot be sent again, so that all the
 	// decorator can do is learn from the 401.
 	final bool
-	seen  atomic.Bool // the decorator has it, or it was discarded
 }
 
-type rejectedKey struct{}
+type handedKey struct{}
 
-// answer has the decorator rt answer a 401. The state says whether it had an
+func hand(t *Choose, req *http.Request) *handed {
+	h := &handed{by: t}
+	h.req = req.WithContext(context.WithValue(req.Context(), handedKey{}, h))
+	return h
+}
+
+// answer has a decorator answer a 401. The state says whether it had an
 // answer; if not, or if that could not be sent, resp is returned as it came.
-func (t *Choose) answer(rt http.RoundTripper, req *http.Request, resp *http.Response) (*http.Response, int64, error) {
-	r := &rejected{by: t, resp: resp, final: !hop.Replayable(req)}
-	r.req = req.WithContext(context.WithValue(req.Context(), rejectedKey{}, r))
+func (t *Choose) answer(by Func, req *http.Request, resp *http.Response) (_ *http.Response, state int64, err error) {
+	h := hand(t, req)
+	h.resp, h.final = resp, !hop.Replayable(req)
 	switch {
-	case r.final:
-		r.req.Body = unsendable{}
+	case h.final:
+		h.req.Body = unsendable{}
 	case req.Body != nil && req.Body != http.NoBody:
-		var err error
-		if r.req.Body, err = req.GetBody(); err != nil {
+		if h.req.Body, err = req.GetBody(); err != nil {
 			return resp, 0, nil
 		}
 	}
-	if !r.final && 0 <= resp.ContentLength && resp.ContentLength <= maxHeld {
+	returned := false
+	defer func() {
+		if !returned {
+			h.drop()
+		}
+	}()
+	if !h.final {
 		// The decorator may have to wait for what needs the connection.
-		r.held = hold(resp)
+		if 0 <= resp.ContentLength && resp.ContentLength <= maxHeld {
+			h.held = hold(resp)
+		} else {
+			defer time.AfterFunc(maxHold, h.drop).Stop()
+		}
 	}
-	answer, err := hop.Send(rt, r.req, req)
-	switch {
-	case r.final && errors.Is(err, errUnsendable):
+	answer, err := hop.Send(by, h.req, req)
+	if h.final && errors.Is(err, errUnsendable) {
+		returned = true
 		return resp, known, nil
-	case answer == resp:
+	}
+	if returned = answer == resp; returned {
 		return resp, 0, nil
 	}
-	r.drop()
 	return answer, known, err
 }
 
 // drop discards the 401 unless that has happened.
-func (r *rejected) drop() {
+func (h *handed) drop() {
 	switch {
-	case r.seen.Swap(true):
-	case r.held != nil:
-		r.held.discard()
+	case h.gone.Swap(true):
+	case h.held != nil:
+		h.held.discard()
 	default:
-		hop.Discard(r.resp)
+		hop.Discard(h.req, h.resp)
 	}
 }
 
@@ -220,22 +243,26 @@ type answering struct{ t *Choose }
 // RoundTrip gives the 401 that is on its way to a decorator in answer to what
 // was rejected with it. Everything else goes to Base.
 func (a answering) RoundTrip(req *http.Request) (*http.Response, error) {
-	r, _ := req.Context().Value(rejectedKey{}).(*rejected)
-	if r == nil || r.by != a.t {
+	h, _ := req.Context().Value(handedKey{}).(*handed)
+	if h == nil || h.by != a.t {
 		return hop.Base(a.t.Base).RoundTrip(req)
 	}
-	if same(req, r.req) && !r.seen.Swap(true) {
+	if !same(req, h.req) {
+		h.differs.Store(true)
+	} else if h.resp != nil && !h.gone.Swap(true) {
 		hop.CloseBody(req)
-		if r.held != nil {
-			return r.held.restore(), nil
+		if h.held != nil {
+			return h.held.restore(), nil
 		}
-		return r.resp, nil
+		return h.resp, nil
 	}
-	if r.final {
+	if h.final {
 		hop.CloseBody(req)
 		return nil, errUnsendable
 	}
-	r.drop()
+	if h.resp != nil {
+		h.drop()
+	}
 	return hop.Base(a.t.Base).RoundTrip(req)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/authtrip/authtrip/challenge"
@@ -47,7 +48,7 @@ type StepUp struct {
 
 // demanded returns what resp asks for beyond token, nil if it does not.
 func demanded(resp *http.Response, token *oauth2.Token) *StepUp {
-	if resp.StatusCode < http.StatusBadRequest || len(resp.Header["Www-Authenticate"]) == 0 {
+	if resp.StatusCode < http.StatusBadRequest || resp.StatusCode == http.StatusProxyAuthRequired || len(resp.Header["Www-Authenticate"]) == 0 {
 		return nil
 	}
 	for _, c := range challenge.FromResponse(resp) {
@@ -82,8 +83,8 @@ const maxSteps = 16
 // with the same token, those included that are answered after it.
 type steps struct {
 	flights singleflight.Group
-	mu      sync.Mutex // guards met
-	met     []step     // latest last
+	mu      sync.Mutex             // held to replace what met points to
+	met     atomic.Pointer[[]step] // latest last; a pointer prints no token
 }
 
 // A step is a demand that was met.
@@ -93,11 +94,16 @@ type step struct {
 	values     []string
 }
 
+func (s *steps) list() []step {
+	if met := s.met.Load(); met != nil {
+		return slices.Clone(*met)
+	}
+	return nil
+}
+
 // find returns the step by which demand was met for old, if its token is good.
 func (s *steps) find(old *oauth2.Token, demand string) (step, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, st := range s.met {
+	for _, st := range s.list() {
 		if st.old == old && st.demand == demand && st.token.Valid() {
 			return st, true
 		}
@@ -108,14 +114,17 @@ func (s *steps) find(old *oauth2.Token, demand string) (step, bool) {
 func (s *steps) add(st step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.met = append(s.met[max(0, len(s.met)-maxSteps+1):], st)
+	met := append(s.list(), st)
+	met = met[max(0, len(met)-maxSteps):]
+	s.met.Store(&met)
 }
 
 // forget forgets the steps that led to token, which was not accepted.
 func (s *steps) forget(token *oauth2.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.met = slices.DeleteFunc(s.met, func(st step) bool { return st.token == token })
+	met := slices.DeleteFunc(s.list(), func(st step) bool { return st.token == token })
+	s.met.Store(&met)
 }
 
 // stepUp returns a token that meets d, where old did not, and the field's

@@ -54,13 +54,22 @@ const (
 	// maxDiscard is how much of a body is read so that its connection can be
 	// used again; reading more costs more than a new connection.
 	maxDiscard = 64 << 10
+	// maxUnread is how much of a request's body a server is trusted to have
+	// read when it has answered. A length that is not known, -1, is more.
+	maxUnread = 32 << 10
 	// maxDiscardTime is how long that may take.
 	maxDiscardTime = time.Second
 )
 
-// Discard drops a response that the caller does not get to see.
-func Discard(resp *http.Response) {
+// Discard drops the response to req, which the caller does not get to see. If
+// req had a long body the server may not have read it, and servers exist that
+// never do: a connection that is used again after that hangs. So it is not.
+func Discard(req *http.Request, resp *http.Response) {
 	if resp.Body == nil || resp.Body == http.NoBody {
+		return
+	}
+	if req.Body != nil && req.Body != http.NoBody && uint64(req.ContentLength) > maxUnread {
+		resp.Body.Close()
 		return
 	}
 	late := time.AfterFunc(maxDiscardTime, func() { resp.Body.Close() })
