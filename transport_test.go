@@ -12,6 +12,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/authtrip/authtrip/apikey"
+	"github.com/authtrip/authtrip/basic"
+	"github.com/authtrip/authtrip/digest"
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
 	"github.com/google/go-cmp/cmp"
@@ -90,12 +93,60 @@ func Example_signInAgain() {
 // A row of the contract table is one decorator.
 var decorators = []struct {
 	name string
-	wrap func(base http.RoundTripper) http.RoundTripper
-	// failing is the same with a source that has no token to give.
+	// attach does to a request what the decorator does on its copy.
+	attach func(*http.Request)
+	// credential is what is secret of that, as it is sent.
+	credential string
+	wrap       func(base http.RoundTripper) http.RoundTripper
+	// failing is the same with a source that has no credential to give.
 	failing func(base http.RoundTripper) http.RoundTripper
 }{
 	{
-		name: "Bearer",
+		name:       "basic.Transport",
+		attach:     inHeader("Authorization", "Basic dXNlcjpzZWNyZXQ="),
+		credential: "dXNlcjpzZWNyZXQ=",
+		wrap:       (&basic.Transport{Username: "user", Password: "secret"}).Wrap,
+		failing:    (&basic.Transport{}).Wrap,
+	},
+	{
+		name:       "digest.Transport",
+		attach:     inHeader("Authorization", answer),
+		credential: answer,
+		wrap:       experienced((&digest.Transport{Username: "user", Password: "secret"}).Wrap),
+		failing:    experienced((&digest.Transport{}).Wrap),
+	},
+	{
+		name:       "Choose",
+		attach:     inHeader("Authorization", answer),
+		credential: answer,
+		wrap:       experienced(choose(&digest.Transport{Username: "user", Password: "secret"})),
+		failing:    experienced(choose(&digest.Transport{})),
+	},
+	{
+		name:       "apikey.Transport in the header",
+		attach:     inHeader("X-Api-Key", "secret-key"),
+		credential: "secret-key",
+		wrap:       (&apikey.Transport{Key: "secret-key"}).Wrap,
+		failing:    (&apikey.Transport{Source: new(apikey.Key).Get}).Wrap,
+	},
+	{
+		name:       "apikey.Transport in the query",
+		attach:     func(req *http.Request) { req.URL.RawQuery += "&key=secret-key" },
+		credential: "secret-key",
+		wrap:       (&apikey.Transport{Key: "secret-key", In: apikey.Query, Name: "key"}).Wrap,
+		failing:    (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Query, Name: "key"}).Wrap,
+	},
+	{
+		name:       "apikey.Transport in a cookie",
+		attach:     inHeader("Cookie", "key=secret-key"),
+		credential: "secret-key",
+		wrap:       (&apikey.Transport{Key: "secret-key", In: apikey.Cookie, Name: "key"}).Wrap,
+		failing:    (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Cookie, Name: "key"}).Wrap,
+	},
+	{
+		name:       "Bearer",
+		attach:     inHeader("Authorization", "Bearer secret"),
+		credential: "Bearer secret",
 		wrap: func(base http.RoundTripper) http.RoundTripper {
 			return &transport.Bearer{Source: tokensource.Static("secret"), Base: base}
 		},
@@ -104,7 +155,9 @@ var decorators = []struct {
 		},
 	},
 	{
-		name: "Refresh",
+		name:       "Refresh",
+		attach:     inHeader("Authorization", "Bearer secret"),
+		credential: "Bearer secret",
 		wrap: func(base http.RoundTripper) http.RoundTripper {
 			return &transport.Refresh{Source: unchanging{tokensource.Static("secret")}, Base: base}
 		},
@@ -113,7 +166,9 @@ var decorators = []struct {
 		},
 	},
 	{
-		name: "Chain",
+		name:       "Chain",
+		attach:     inHeader("Authorization", "Bearer secret"),
+		credential: "Bearer secret",
 		wrap: transport.Chain(
 			(&transport.Refresh{Source: unchanging{tokensource.Static("secret")}}).Wrap,
 			(&transport.Bearer{Source: tokensource.Static("other")}).Wrap,
@@ -123,6 +178,65 @@ var decorators = []struct {
 			(&transport.Bearer{Source: tokensource.Static("other")}).Wrap,
 		),
 	},
+}
+
+// challenged is a server in front of base that asks for Digest, except on
+// redirects. Every answer to that goes on to base as the same field.
+type challenged struct{ base http.RoundTripper }
+
+const answer = "Digest secret"
+
+func (c challenged) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch {
+	case strings.HasPrefix(req.Header.Get("Authorization"), "Digest "):
+		r := *req
+		r.Header = req.Header.Clone()
+		r.Header.Set("Authorization", answer)
+		req = &r
+	case req.Response == nil:
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		resp := respond(req, http.StatusUnauthorized, "")
+		resp.Header.Set("WWW-Authenticate", `Digest realm="r", nonce="n", qop="auth"`)
+		return resp, nil
+	}
+	if req.URL.Path == "/learning" {
+		return respond(req, http.StatusOK, ""), nil
+	}
+	return c.Unwrap().RoundTrip(req)
+}
+
+func (c challenged) Unwrap() http.RoundTripper {
+	if c.base == nil {
+		return http.DefaultTransport
+	}
+	return c.base
+}
+
+func (c challenged) CloseIdleConnections() {
+	c.base.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+}
+
+// experienced wraps a challenged base by wrap, and has the result know already
+// what is asked for: a body that cannot be sent again cannot wait for that.
+func experienced(wrap transport.Middleware) transport.Middleware {
+	return func(base http.RoundTripper) http.RoundTripper {
+		rt := wrap(challenged{base})
+		if req, err := http.NewRequest(http.MethodGet, "https://api.example.com/learning", nil); err == nil {
+			_, _ = rt.RoundTrip(req)
+		}
+		return rt
+	}
+}
+
+func choose(d *digest.Transport) transport.Middleware {
+	return (&transport.Choose{Choices: []transport.Choice{{Scheme: "Digest", Middleware: d.Wrap}}}).Wrap
+}
+
+// inHeader attaches a header field.
+func inHeader(name, value string) func(*http.Request) {
+	return func(req *http.Request) { req.Header.Set(name, value) }
 }
 
 // unchanging is a Renewer that has nothing newer.
@@ -169,6 +283,20 @@ func newRequest(t *testing.T) (*http.Request, *countedBody) {
 	return req, body
 }
 
+// redirects are chains of hops, with the hops that the credential goes to.
+var redirects = []struct {
+	name string
+	hops []string
+	want []bool
+}{
+	{"within the origin", []string{"https://api.example.com/0", "/1", "https://API.example.com.:443/2"}, []bool{true, true, true}},
+	{"to another host", []string{"https://api.example.com/0", "https://example.net/1", "https://example.net/2"}, []bool{true, false, false}},
+	{"to another port", []string{"https://api.example.com/0", "https://api.example.com:8443/1"}, []bool{true, false}},
+	{"to a subdomain", []string{"https://example.com/0", "https://api.example.com/1"}, []bool{true, false}},
+	{"to plain http", []string{"https://api.example.com/0", "http://api.example.com/1"}, []bool{true, false}},
+	{"there and back", []string{"https://api.example.com/0", "https://example.net/1", "https://api.example.com/2", "/3"}, []bool{true, false, false, false}},
+}
+
 func TestContract(t *testing.T) {
 	for _, d := range decorators {
 		t.Run(d.name, func(t *testing.T) {
@@ -194,8 +322,13 @@ func TestContract(t *testing.T) {
 				if len(sent) != 1 || sent[0] == req {
 					t.Fatalf("%d requests sent, or the caller's own", len(sent))
 				}
-				if diff := cmp.Diff([]string{"Bearer secret"}, sent[0].Header["Authorization"]); diff != "" {
-					t.Errorf("Authorization sent (-want +got):\n%s", diff)
+				want := req.Clone(t.Context())
+				d.attach(want)
+				if diff := cmp.Diff(want.Header, sent[0].Header); diff != "" {
+					t.Errorf("Header sent (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(want.URL, sent[0].URL); diff != "" {
+					t.Errorf("URL sent (-want +got):\n%s", diff)
 				}
 			})
 			t.Run("body closed once", func(t *testing.T) {
@@ -302,6 +435,47 @@ func TestContract(t *testing.T) {
 				}
 				wg.Wait()
 			})
+			for _, r := range redirects {
+				t.Run("redirected "+r.name, func(t *testing.T) {
+					var sent []*http.Request
+					shown := &bytes.Buffer{} // what the caller gets to see
+					show := func(req *http.Request) { fmt.Fprintln(shown, req.URL, req.Header) }
+					client := &http.Client{
+						Transport: d.wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
+							sent = append(sent, req)
+							resp := respond(req, http.StatusOK, "")
+							if n := len(sent); n < len(r.hops) {
+								resp.StatusCode = http.StatusFound
+								// As careless servers do, with the query that they were sent.
+								resp.Header.Set("Location", r.hops[n]+"?"+req.URL.RawQuery)
+							}
+							return resp, nil
+						})),
+						CheckRedirect: func(req *http.Request, via []*http.Request) error { show(req); return nil },
+					}
+					resp, err := client.Get(r.hops[0] + "?b=c&d")
+					if err != nil {
+						t.Fatal(err)
+					}
+					var got []bool
+					for _, req := range sent {
+						got = append(got, strings.Contains(fmt.Sprint(req.URL, req.Header), d.credential))
+						if strings.Contains(req.Referer(), d.credential) {
+							t.Errorf("Referer is %s", req.Referer())
+						}
+					}
+					if diff := cmp.Diff(r.want, got); diff != "" {
+						t.Errorf("hops with the credential (-want +got):\n%s", diff)
+					}
+					for show(resp.Request); resp.Request.Response != nil; show(resp.Request) {
+						resp = resp.Request.Response
+						fmt.Fprintln(shown, resp.Header)
+					}
+					if strings.Contains(shown.String(), d.credential) {
+						t.Errorf("the caller sees the credential:\n%s", shown)
+					}
+				})
+			}
 			t.Run("no secret in errors", func(t *testing.T) {
 				req, _ := newRequest(t)
 				req.URL.Scheme = "http"

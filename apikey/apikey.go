@@ -53,7 +53,8 @@ const DefaultName = "X-API-Key"
 // A key in the query stays on the request that Base is given. The caller's URL
 // does not show it, nor does the Referer of a redirect, nor an error of
 // Base. Where a server's Location field repeats it, it is taken out: the
-// parameter, and a key of eight bytes or more wherever else it is seen.
+// parameter, and a key of eight bytes or more wherever else it is seen, except
+// in a path on the same origin.
 type Transport struct {
 	// Key is the key. An empty key is an error, and so is a control character
 	// in it and, in a cookie, whatever a cookie cannot hold (RFC 6265 section
@@ -116,7 +117,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, conceal(err, c.spellings)
 		}
-		takeOut(resp.Header, t.name, c)
+		takeOut(req, resp.Header, t.name, c)
 		return resp, nil
 	case Cookie:
 		return hop.Send(t.Base, withCookie(req, c), req)
@@ -198,7 +199,7 @@ func (t *Transport) configure() {
 			t.err = errors.New("apikey: a key in a cookie needs a Name, which must be a token")
 		}
 	default:
-		t.err = fmt.Errorf("apikey: In is %d, which is no Location", int(t.In))
+		t.err = fmt.Errorf("apikey: In is %d, which is no Location", t.In)
 	}
 	if t.err == nil && t.Prefix != "" {
 		t.err = errors.New("apikey: Prefix is for a key in a header")
@@ -212,7 +213,7 @@ func (t *Transport) own(req *http.Request) bool {
 	case Query: // that of a redirect's URL is the server's choice
 		return hasParam(hop.First(req), t.name)
 	case Cookie:
-		return hasCookie(req, t.name) || req.Response != nil && hasCookie(hop.First(req), t.name)
+		return hasCookie(req, t.name) || hasCookie(hop.First(req), t.name)
 	}
 	return hop.HasOwn(req, t.name)
 }
@@ -231,7 +232,7 @@ func (t *Transport) build(key string) (*credential, error) {
 		c.pair = url.QueryEscape(t.name) + "=" + once
 		c.spellings = []string{url.QueryEscape(once), url.PathEscape(key), once, key}
 	case Cookie:
-		if strings.ContainsFunc(key, func(r rune) bool { return r > 0x7e || strings.ContainsRune(` ",;\`, r) }) {
+		if strings.ContainsFunc(key, func(r rune) bool { return r > 0x7f || strings.ContainsRune(` ",;\`, r) }) {
 			return nil, errors.New("apikey: the key has a character that a cookie cannot hold")
 		}
 		c.pair = t.name + "=" + key

@@ -4,7 +4,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/authtrip/authtrip/internal/origin"
 )
 
 // withQuery returns a copy of req with pair at the end of its query, the rest
@@ -29,19 +32,7 @@ func withQuery(req *http.Request, name, pair string) *http.Request {
 
 // without returns query without the parameters that match.
 func without(query string, match func(param string) bool) string {
-	var kept []string
-	found := false
-	for param := range strings.SplitSeq(query, "&") {
-		if match(param) {
-			found = true
-		} else {
-			kept = append(kept, param)
-		}
-	}
-	if !found {
-		return query
-	}
-	return strings.Join(kept, "&")
+	return strings.Join(slices.DeleteFunc(strings.Split(query, "&"), match), "&")
 }
 
 // hasParam reports whether req's query has a parameter of that name.
@@ -77,32 +68,45 @@ const minConspicuous = 8
 // takeOut removes the key from the Location field. A server that redirects to
 // the same path on another host, or to a page to sign in at, often repeats the
 // query it was sent; the key would follow, and show in every URL from there on.
-func takeOut(h http.Header, name string, c *credential) {
+func takeOut(req *http.Request, h http.Header, name string, c *credential) {
 	location := h.Get("Location")
 	if location == "" {
 		return
 	}
 	rest, fragment, hasFragment := strings.Cut(location, "#")
-	path, query, _ := strings.Cut(rest, "?")
+	path, query, hasQuery := strings.Cut(rest, "?")
 	kept := without(query, func(param string) bool {
 		_, value, _ := strings.Cut(param, "=")
 		return is(param, name) && unescape(value) == c.key
 	})
-	if kept != query {
-		rest = path
-		if kept != "" || path == "" { // with neither, the old query would hold
-			rest += "?" + kept
+	// With neither path nor query, the old query would hold.
+	hasQuery = hasQuery && (kept == query || kept != "" || path == "")
+	if len(c.key) >= minConspicuous {
+		kept, fragment = replace(kept, c.spellings, ""), replace(fragment, c.spellings, "")
+		if leaves(req, location) {
+			path = replace(path, c.spellings, "")
 		}
 	}
+	if hasQuery {
+		path += "?" + kept
+	}
 	if hasFragment {
-		rest += "#" + fragment
+		path += "#" + fragment
 	}
-	if len(c.key) >= minConspicuous {
-		rest = replace(rest, c.spellings, "")
+	if path != location {
+		h.Set("Location", path)
 	}
-	if rest != location {
-		h.Set("Location", rest)
+}
+
+// leaves reports whether location is not on the origin of req.
+func leaves(req *http.Request, location string) bool {
+	u, err := req.URL.Parse(location)
+	if err != nil {
+		return true
 	}
+	from, errFrom := origin.Of(req.URL)
+	to, errTo := origin.Of(u)
+	return errFrom != nil || errTo != nil || from != to
 }
 
 func replace(s string, old []string, with string) string {

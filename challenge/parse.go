@@ -51,11 +51,9 @@ func Parse(values []string) ([]Challenge, error) {
 			break
 		}
 		p.s, p.i, p.value = s, 0, i
-		if !p.challenges() {
-			break
-		}
+		p.challenges()
 	}
-	if p.err == nil && len(values) > 0 && len(p.found) == 0 {
+	if len(values) > 0 && len(p.found) == 0 {
 		p.fail(errNone)
 	}
 	return p.found, p.err
@@ -107,20 +105,18 @@ func (p *parser) fail(err error) {
 	}
 }
 
-// challenges reads a value to its end. It returns false once no more may be
-// read.
-func (p *parser) challenges() bool {
+// challenges reads a value to its end, or until there are enough.
+func (p *parser) challenges() {
 	for p.separators(); p.i < len(p.s); p.separators() {
 		if len(p.found) == maxChallenges {
 			p.fail(errMany)
-			return false
+			return
 		}
 		if err := p.challenge(); err != nil {
 			p.fail(err)
 			p.skip()
 		}
 	}
-	return true
 }
 
 // challenge reads what should be a challenge and adds it to those found. After
@@ -232,17 +228,15 @@ func (p *parser) token() string {
 	return p.s[start:p.i]
 }
 
-// token68 reads a token68 (RFC 9110 section 11.2) if that is what the element
-// consists of, and returns "" otherwise.
+// token68 reads a token68 (RFC 9110 section 11.2) if that is what the element,
+// which does not begin with =, consists of, and returns "" otherwise.
 func (p *parser) token68() string {
 	start := p.i
 	for p.i < len(p.s) && isToken68(p.s[p.i]) {
 		p.i++
 	}
-	if p.i > start {
-		for p.at('=') {
-			p.i++
-		}
+	for p.at('=') {
+		p.i++
 	}
 	value := p.s[start:p.i]
 	if p.space(); p.delimited() {
