@@ -58,7 +58,7 @@ fmt: bin/gofumpt-$(GOFUMPT) ## format the code
 bench: ## the benchmarks, with allocations
 	go test -run='^$$' -bench=. -benchmem ./...
 
-integration: ## against real authorization servers, in a module of its own
+integration: ## against real authorization servers, web servers and a proxy
 	cd integration && go test -p 1 $(RACE) -shuffle=on -count=$(COUNT) ./...
 
 bin/staticcheck-$(STATICCHECK):

@@ -16,13 +16,14 @@ import (
 	"time"
 )
 
-// A Backend is what a server stands before. It answers every request with an
-// Echo of it in JSON, and stops with the test that started it.
+// A Backend is what a server stands before. It answers every request with the
+// body it came with, and with the rest in a header field, see [EchoOf]. It stops
+// with the test that started it.
 type Backend struct {
 	URL   string
 	Roots *x509.CertPool // what to trust for https
 
-	addr     string
+	port     int
 	requests atomic.Int64
 }
 
@@ -30,7 +31,14 @@ type Backend struct {
 type Echo struct {
 	Method, URI, Host string
 	Header            http.Header
-	Body              []byte
+}
+
+const echoField = "X-Echo" // in JSON
+
+// EchoOf returns what a Backend has said of the request that resp answers.
+func EchoOf(resp *http.Response) (e Echo, err error) {
+	err = json.Unmarshal([]byte(resp.Header.Get(echoField)), &e)
+	return e, err
 }
 
 // NewBackend starts a Backend for http.
@@ -45,7 +53,7 @@ func newBackend(tb testing.TB, scheme string) *Backend {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b := &Backend{URL: scheme + "://" + l.Addr().String(), addr: l.Addr().String()}
+	b := &Backend{URL: scheme + "://" + l.Addr().String(), port: l.Addr().(*net.TCPAddr).Port}
 	if scheme == "https" {
 		cert := certificate(tb)
 		b.Roots = x509.NewCertPool()
@@ -71,8 +79,13 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(Echo{r.Method, r.RequestURI, r.Host, r.Header, body})
+	e, err := json.Marshal(Echo{r.Method, r.RequestURI, r.Host, r.Header})
+	if err != nil {
+		panic(err) // strings can be marshalled
+	}
+	w.Header().Set(echoField, string(e))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(body)
 }
 
 // certificate returns one for 127.0.0.1 that is its own authority.

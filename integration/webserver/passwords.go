@@ -14,7 +14,7 @@ import (
 
 // realms are those of Digest, at any of the servers.
 var realms = []string{
-	"digest", "rfc2069", "once", "short", "counted", // Apache
+	"digest", "once", "short", "counted", // Apache
 	"md5", "sha256", "sha512", "many", "hashed", // lighttpd
 }
 
@@ -38,15 +38,18 @@ func htpasswdMD5() string {
 	return b.String()
 }
 
-// htdigest has a line for each user, realm and hash function. A reader that
-// knows MD5 alone has to find that first. lighttpd finds a hashed user name in
-// the last column, which Apache takes for part of the hash; so it is there in
-// one realm only.
+// htdigest has lines for each user and realm. lighttpd tells hash functions apart
+// by the length of a hash, so that there can be one of 256 bits in each realm. It
+// finds hashed user names in a last column, which Apache does not know.
 func htdigest() string {
 	var b strings.Builder
 	for _, realm := range realms {
 		for _, u := range Users {
-			for _, h := range []func() hash.Hash{md5.New, sha256.New, sha512.New512_256} {
+			strong := sha256.New
+			if realm == "sha512" {
+				strong = sha512.New512_256
+			}
+			for _, h := range []func() hash.Hash{md5.New, strong} {
 				fmt.Fprintf(&b, "%s:%s:%s", u.Name, realm, sum(h(), u.Name, realm, u.Password))
 				if realm == "hashed" {
 					fmt.Fprintf(&b, ":%s", sum(h(), u.Name, realm))
@@ -58,11 +61,11 @@ func htdigest() string {
 	return b.String()
 }
 
-// htdigestSquid has the realm of the proxy.
+// htdigestSquid has the one realm of Squid.
 func htdigestSquid() string {
 	var b strings.Builder
 	for _, u := range Users {
-		fmt.Fprintf(&b, "%s:proxy:%s\n", u.Name, sum(md5.New(), u.Name, "proxy", u.Password))
+		fmt.Fprintf(&b, "%s:squid:%s\n", u.Name, sum(md5.New(), u.Name, "squid", u.Password))
 	}
 	return b.String()
 }

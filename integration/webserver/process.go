@@ -37,7 +37,7 @@ func start(tb testing.TB, name string, configure func(*site) []string) *Server {
 		p, err := run(path, configure(s), s)
 		if err == nil {
 			tb.Cleanup(func() { p.stop(tb) })
-			return &Server{Name: name, URL: fmt.Sprintf("http://127.0.0.1:%d", s.Port)}
+			return &Server{Name: name, URL: fmt.Sprintf("http://127.0.0.1:%d", s.Port), dir: dir}
 		}
 		if try == 3 {
 			tb.Fatalf("%s: %v\n%s", name, err, logs(dir))

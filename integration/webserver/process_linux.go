@@ -27,15 +27,15 @@ func isolate(cmd *exec.Cmd) {
 	}
 }
 
-// end ends the group: politely first, since servers have semaphores and shared
-// memory to give back.
+// end ends the server and whatever of it is left: politely first, since servers
+// have shared memory to give back, and only the server itself, which may think
+// that its helpers have crashed otherwise.
 func (p *process) end() {
-	group := -p.cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 	case <-time.After(stopTimeout):
 	}
-	_ = syscall.Kill(group, syscall.SIGKILL)
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
 }

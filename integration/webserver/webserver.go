@@ -1,8 +1,8 @@
 // Package webserver runs the web servers and proxies that clients meet inside a
-// test: Apache httpd, nginx, lighttpd and Squid, as the distribution packages
-// them. Each is started on a free port of loopback with a configuration of its
-// own in a directory of its own, and is gone with the test; nothing of the
-// packages' own configuration or services is used.
+// test: Apache httpd, nginx, lighttpd and Squid, as Debian packages them. Each is
+// started on a free port of loopback with a configuration of its own in a
+// directory of its own, and is gone with the test; nothing of the packages'
+// configuration or services is used.
 //
 // Behind a web server is a [Backend], which answers with what has reached it.
 //
@@ -13,6 +13,7 @@ package webserver
 import (
 	"bytes"
 	"embed"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"text/template"
@@ -35,18 +36,23 @@ const APIKey = "k3y-0123456789abcdef"
 type Server struct {
 	Name string // of the program
 	URL  string // http://127.0.0.1:port
+
+	dir string
 }
 
 // Apache starts Apache httpd before b. These paths ask for credentials, each in
 // a realm of that name:
 //
 //	/basic/    Basic
-//	/digest/   Digest with MD5, whose domain is this path and /also/
-//	/also/     the same realm
-//	/rfc2069/  Digest without qop
+//	/digest/   Digest with MD5
 //	/once/     Digest with nonces that are good for one request
 //	/short/    Digest with nonces that live for one second
-//	/counted/  Digest where nc must go up by one with every request
+//	/counted/  Digest where nc must go up
+//
+// Below /reflected the same paths are not b's: what is posted there comes back
+// as it is, and with it what does not go with b's answers, Authentication-Info
+// and in challenges the domain. That of /reflected/digest/ is the two paths of
+// that name.
 func Apache(tb testing.TB, b *Backend) *Server {
 	tb.Helper()
 	return web(tb, "apache2", b, "-DFOREGROUND", "-f")
@@ -59,7 +65,7 @@ func Apache(tb testing.TB, b *Backend) *Server {
 //	/md5/     Digest with MD5
 //	/sha256/  Digest with SHA-256
 //	/sha512/  Digest with SHA-512/256
-//	/many/    Digest with any of these
+//	/many/    Digest with SHA-256 or MD5
 //	/hashed/  Digest with SHA-256 and hashed user names
 func Lighttpd(tb testing.TB, b *Backend) *Server {
 	tb.Helper()
@@ -72,21 +78,32 @@ func Lighttpd(tb testing.TB, b *Backend) *Server {
 //	/header/  APIKey in the field X-API-Key
 //	/query/   APIKey in the query's parameter api_key
 //	/cookie/  APIKey in the cookie api_key
-//	/moved/   APIKey in the query; redirects to the same below /query, query and all
+//	/moved/   APIKey in the query; redirects to the same below /query, with the query
 func Nginx(tb testing.TB, b *Backend) *Server {
 	tb.Helper()
-	return web(tb, "nginx", b, "-e", "error.log", "-c")
+	return web(tb, "nginx", b, "-c")
 }
 
 // Squid starts a forward proxy for everything, http and CONNECT alike, that asks
 // for credentials in the given schemes: "basic", "digest" or both.
 func Squid(tb testing.TB, schemes ...string) *Server {
 	tb.Helper()
+	return squid(tb, 0, schemes)
+}
+
+// SquidServer starts Squid as a web server before b, that asks for credentials
+// in all of the given schemes, for any path.
+func SquidServer(tb testing.TB, b *Backend, schemes ...string) *Server {
+	tb.Helper()
+	return squid(tb, b.port, schemes)
+}
+
+func squid(tb testing.TB, backend int, schemes []string) *Server {
+	tb.Helper()
 	return start(tb, "squid", func(s *site) []string {
-		for _, scheme := range schemes {
-			s.Schemes = append(s.Schemes, scheme)
-		}
-		return s.configure("-N", "-f")
+		s.Backend, s.Schemes = backend, schemes
+		// -n names the shared memory, which several must not have in common.
+		return s.configure("-N", "-n", fmt.Sprint("webserver", s.Port), "-f")
 	})
 }
 
@@ -95,7 +112,7 @@ func Squid(tb testing.TB, schemes ...string) *Server {
 func web(tb testing.TB, name string, b *Backend, args ...string) *Server {
 	tb.Helper()
 	return start(tb, name, func(s *site) []string {
-		s.Backend = b.addr
+		s.Backend = b.port
 		return s.configure(args...)
 	})
 }
@@ -111,8 +128,8 @@ type site struct {
 	name    string
 	Dir     string
 	Port    int
-	Backend string   // host:port
-	Schemes []string // of a proxy
+	Backend int      // its port
+	Schemes []string // Squid's
 	APIKey  string
 }
 
