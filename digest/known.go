@@ -23,7 +23,7 @@ const (
 // they gave to a client. So it is tempting to let requests that are under way
 // at one time share a nonce, but not all of them would get through. A request that
 // finds no session free goes without and gets one of its own, to be kept for
-// later. The nil *known knows nothing and learns nothing.
+// later. The nil *known has none.
 type known struct {
 	mu     sync.Mutex // guards the fields below
 	free   []*session // latest last
@@ -36,7 +36,7 @@ type known struct {
 
 // take returns a session to send a request with at once, nil if there is none,
 // and whether no other request has it. What becomes of it has to be told by
-// accepted, refused or lost. A request that cannot be sent again shares one
+// accepted, refused or offered. A request that cannot be sent again shares one
 // whatever the server may think of that: without, it is sure to be refused.
 func (k *known) take(replayable bool) (s *session, own bool) {
 	if k == nil {
@@ -57,9 +57,6 @@ func (k *known) take(replayable bool) (s *session, own bool) {
 // accepted records that the server has accepted a. next is the session by its
 // nextnonce, nil if it sent none.
 func (k *known) accepted(a answer, next *session) {
-	if k == nil {
-		return // forgotten meanwhile
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if next != nil {
@@ -84,9 +81,6 @@ func (k *known) refused(s *session) {
 
 // offered records a session that no request has, or not any more.
 func (k *known) offered(s *session) {
-	if k == nil {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keep(s)

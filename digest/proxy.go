@@ -117,6 +117,7 @@ func httpTransport(rt http.RoundTripper) (*http.Transport, error) {
 // end.
 type dial struct {
 	exchange
+	known atomic.Pointer[known]
 	offer atomic.Pointer[session] // made to this dial and not used yet
 	used  atomic.Pointer[answer]
 }
@@ -127,10 +128,11 @@ type dialKey struct{}
 // met a challenge, it is tried again.
 func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
 	d := &dial{exchange: *x}
+	d.known.Store(p.spaces.Find(d.origin, d.path))
 	req := x.req.WithContext(context.WithValue(x.req.Context(), dialKey{}, d))
 	resp, err := hop.Send(p.Base, hop.Copy(req), x.req)
 	if used := d.used.Swap(nil); used != nil && used.own {
-		p.spaces.Find(d.origin, d.path).offered(used.session)
+		d.known.Load().offered(used.session)
 	}
 	if _, ok := errors.AsType[*challenged](err); !ok {
 		return resp, err
@@ -139,19 +141,19 @@ func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
 	if hasBody(req) {
 		var bodyErr error
 		if second.Body, bodyErr = replay(req); bodyErr != nil {
-			d.giveUp(p)
+			d.giveUp()
 			return nil, err
 		}
 	}
 	resp, err = hop.Send(p.Base, second, x.req)
-	d.giveUp(p) // there may have been a tunnel after all
+	d.giveUp() // there may have been a tunnel after all
 	return resp, err
 }
 
 // giveUp leaves what was offered to the dial to others.
-func (d *dial) giveUp(p *Proxy) {
+func (d *dial) giveUp() {
 	if s := d.offer.Swap(nil); s != nil {
-		p.spaces.Find(d.origin, d.path).offered(s)
+		d.known.Load().offered(s)
 	}
 }
 
@@ -173,7 +175,7 @@ func (p *Proxy) GetProxyConnectHeader(ctx context.Context, _ *url.URL, target st
 	}
 	s, own := d.offer.Swap(nil), true
 	if s == nil {
-		s, own = p.spaces.Find(d.origin, d.path).take(hop.Replayable(d.req))
+		s, own = d.known.Load().take(hop.Replayable(d.req))
 	}
 	if s == nil {
 		return nil, nil
@@ -198,7 +200,7 @@ func (p *Proxy) OnProxyConnectResponse(ctx context.Context, _ *url.URL, connectR
 	if u := d.used.Swap(nil); u != nil {
 		used = *u
 	}
-	k := p.spaces.Find(d.origin, d.path)
+	k := d.known.Load()
 	if connectRes.StatusCode != proxy.status {
 		if used.session == nil {
 			return nil
@@ -218,6 +220,7 @@ func (p *Proxy) OnProxyConnectResponse(ctx context.Context, _ *url.URL, connectR
 		return nil
 	}
 	k = d.learn(&p.spaces, o)
+	d.known.Store(k)
 	if used.wrong(o) {
 		k.offered(o.session)
 		return ErrProxyRefused

@@ -108,8 +108,9 @@ func quality(c challenge.Challenge) (qop string, ok bool) {
 	return qop, ok
 }
 
-// strongest returns the best of what challenges offer, nil if there is none: the strongest hash decides, then whether there is any quality of
-// protection, then the server's order.
+// strongest returns the best of what challenges offer, nil if there is none: the
+// strongest hash decides, then whether there is any quality of protection, then
+// the server's order.
 func strongest(challenges []challenge.Challenge) *offer {
 	var best *offer
 	for _, c := range challenges {
