@@ -224,7 +224,7 @@ func TestRotation(t *testing.T) {
 
 func TestHangingTokenEndpoint(t *testing.T) {
 	each(t, forever, func(t *testing.T, s *authserver.Server) {
-		u := newUser(t, s, &tokensource.Session{Timeout: 2 * time.Second})
+		u := newUser(t, s, &tokensource.Session{Timeout: 5 * time.Second})
 		u.revoke(t, s)
 		hung := make(chan struct{}, 1)
 		s.Fault(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -233,7 +233,7 @@ func TestHangingTokenEndpoint(t *testing.T) {
 			return true
 		})
 		failed, err := together(100, func(i int) error {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond+time.Duration(i)*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond+time.Duration(i)*time.Millisecond)
 			defer cancel()
 			return u.post(ctx, "hang")
 		})
