@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -192,12 +193,13 @@ func TestCredentials(t *testing.T) {
 		name, _ := ctx.Value(userKey{}).(string)
 		return name, g.users[name], nil
 	}
-	for _, name := range []string{username, "other", username} {
+	g.users["third"] = g.users["other"]
+	for _, name := range []string{username, "other", "third", username} {
 		req := get(t)
 		want(t, rt, req.WithContext(context.WithValue(req.Context(), userKey{}, name)), http.StatusOK, "")
 	}
-	g.wantLog(t, "bare", "n1/1 ok", "n1/2 ok", "n1/3 ok")
-	for i, name := range []string{"", username, "other", username} {
+	g.wantLog(t, "bare", "n1/1 ok", "n1/2 ok", "n1/3 ok", "n1/4 ok")
+	for i, name := range []string{"", username, "other", "third", username} {
 		if got := g.attempts[i].Header.Get("Authorization"); !strings.Contains(got, quote(name)) && name != "" {
 			t.Errorf("attempt %d of %s: %s", i, name, got)
 		}
@@ -355,6 +357,16 @@ func TestWrapKeepsTheFields(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errAsked)
 	}
 	want(t, other.Wrap(g), newRequest(t, http.MethodGet, "https://example.com", nil), http.StatusUnauthorized, refusal)
+
+	server := httptest.NewServer(echo)
+	t.Cleanup(server.Close)
+	g = newGuard(t)
+	p, base := through(t, newProxy(t, g, nil))
+	want(t, p.Wrap(base), post(t, server.URL), http.StatusOK, "a body")
+	p.Credentials = other.Credentials
+	if _, err := p.Wrap(base).RoundTrip(post(t, server.URL)); !errors.Is(err, errAsked) {
+		t.Errorf("got %v, want %v", err, errAsked)
+	}
 }
 
 // Without a Base it is http.DefaultTransport, at the time of the call.
@@ -367,6 +379,12 @@ func TestDefaultTransport(t *testing.T) {
 	if _, err := (&digest.Proxy{Username: username, Password: password}).RoundTrip(get(t)); err == nil {
 		t.Error("a Proxy without an http.Transport reports no error")
 	}
+	server := httptest.NewServer(echo)
+	t.Cleanup(server.Close)
+	g = newGuard(t)
+	_, http.DefaultTransport = through(t, newProxy(t, g, nil))
+	want(t, &digest.Proxy{Username: username, Password: password}, post(t, server.URL), http.StatusOK, "a body")
+	g.wantLog(t, "bare", "n1/1 ok")
 }
 
 // A URL that cannot be sent to is an error.

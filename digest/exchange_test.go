@@ -464,6 +464,7 @@ func TestBareResponses(t *testing.T) {
 	for _, resp := range []*http.Response{
 		{StatusCode: http.StatusUnauthorized},
 		{StatusCode: http.StatusOK},
+		{StatusCode: http.StatusOK, Header: http.Header{"Authentication-Info": {`rspauth="0", nextnonce="n"`}}},
 		{StatusCode: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {`Digest realm="r", nonce="n", qop=auth`}}},
 	} {
 		rt := &digest.Transport{Username: username, Password: password, Base: transport.Func(func(*http.Request) (*http.Response, error) {

@@ -46,6 +46,7 @@ type guard struct {
 	hasty    bool // a nonce is looked at before the password
 	constant bool // every challenge has the same nonce
 	notStale bool // nothing is ever said to be stale
+	mute     bool // there is no challenge when credentials were refused
 	next     int  // how often a nonce is used before there is a nextnonce; 0 means for ever
 	// proof makes the Authentication-Info for an answer of which right is the
 	// rspauth; nil means none.
@@ -195,6 +196,9 @@ func params(credentials string) (map[string]string, error) {
 		if quoted {
 			value = quotedPair.ReplaceAllString(value[1:len(value)-1], "$1")
 		}
+		if quoted && m[2] != quote(value) {
+			return nil, fmt.Errorf("%q: %s has escapes that it does not need", credentials, name)
+		}
 		if _, again := found[name]; again || quoted != slices.Contains([]string{"username", "realm", "nonce", "uri", "response", "cnonce", "opaque"}, name) {
 			return nil, fmt.Errorf("%q: %s occurs twice or is wrongly quoted", credentials, name)
 		}
@@ -329,7 +333,9 @@ func (g *guard) serve(method, target string, header, answer http.Header, body st
 	}
 	challenge, proof := g.check(method, target, header.Values(field), body)
 	if challenge != "" {
-		answer.Add(ask, challenge)
+		if !g.mute || len(header.Values(field)) == 0 {
+			answer.Add(ask, challenge)
+		}
 		return status
 	}
 	if proof != "" {

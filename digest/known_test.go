@@ -2,6 +2,7 @@ package digest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -41,7 +43,9 @@ func TestSpaces(t *testing.T) {
 		{"other port", `, domain="https://api.example.com:8443/"`, []string{"/v1/items", "/v1/other/one"}},
 		{"other scheme", `, domain="http://api.example.com/ mailto:a@api.example.com"`, []string{"/v1/items", "/v1/other/one"}},
 		{"no URL", `, domain="http://[::1 %zz : /v2/"`, []string{"/v1/items", "/v1/other/one", "/v2/x"}},
-		{"the ninth is too many", `, domain="` + strings.Repeat("/x ", 8) + `/"`, []string{"/v1/items", "/v1/other/one"}},
+		{"the ninth is too many", `, domain="` + strings.Repeat("/x ", 7) + `/v2/ /"`, []string{"/v1/items", "/v1/other/one", "/v2/x"}},
+		{"long", `, domain="/v2/` + strings.Repeat(" ", 4096-4) + `"`, []string{"/v1/items", "/v1/other/one", "/v2/x"}},
+		{"too long", `, domain="/v2/` + strings.Repeat(" ", 4096-3) + `"`, all},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,6 +141,17 @@ func TestNonces(t *testing.T) {
 			}, unauthorized, []string{"n1/2 stale"}},
 			{nil, ok, []string{"n2/1 ok"}},
 		}},
+		{"stale, which is not said, after another password", func(g *guard) { g.notStale = true }, []step{
+			{nil, ok, []string{"bare", "n1/1 ok"}},
+			{func(g *guard, t *digest.Transport) { expire(g, t); t.Password = "typo" }, unauthorized, []string{"n1/2 wrong"}},
+			{func(_ *guard, t *digest.Transport) { t.Password = password }, ok, []string{"n2/1 ok"}},
+		}},
+		{"stale, which is not said, after another user of that password", func(g *guard) { g.notStale, g.users["other"] = true, password }, []step{
+			{nil, ok, []string{"bare", "n1/1 ok"}},
+			{func(g *guard, t *digest.Transport) { t.Username = "other" }, ok, []string{"n1/2 ok"}},
+			{expire, unauthorized, []string{"n1/3 stale"}},
+			{nil, ok, []string{"n2/1 ok"}},
+		}},
 		{"password changed on the server", func(*guard) {}, []step{
 			{nil, ok, []string{"bare", "n1/1 ok"}},
 			{wrong, unauthorized, []string{"n1/2 wrong", "n2/1 wrong"}}, // it was right until now
@@ -170,6 +185,9 @@ func TestNonces(t *testing.T) {
 			g.next, g.uses, g.algorithm, g.qop, g.extra = 2, 2, "SHA-512-256-sess", "auth-int", ", userhash=true, charset=UTF-8"
 		}, []step{
 			{nil, ok, []string{"bare", "n1/1 int ok"}}, {nil, ok, []string{"n1/2 int ok"}}, {nil, ok, []string{"n2/1 int ok"}},
+		}},
+		{"nextnonce, user name in UTF-8", func(g *guard) { g.next, g.extra, g.users["ä"] = 1, ", charset=UTF-8", "x" }, []step{
+			{func(_ *guard, t *digest.Transport) { t.Username, t.Password = "ä", "x" }, ok, []string{"bare", "n1/1 ok"}}, {nil, ok, []string{"n2/1 ok"}},
 		}},
 		{"one-time nonces", func(g *guard) { g.next, g.uses = 1, 1 }, []step{
 			{nil, ok, []string{"bare", "n1/1 ok"}},
@@ -243,6 +261,23 @@ func TestTwoAttempts(t *testing.T) {
 					t.Errorf("request %d: %d attempts, want %d", i, attempts, most)
 				}
 			}
+		})
+	}
+}
+
+// A nextnonce that cannot be sent back is none.
+func TestNextNonceIsNone(t *testing.T) {
+	for name, info := range map[string]string{
+		"empty": `nextnonce=""`, "long": `nextnonce="` + strings.Repeat("x", 5000) + `"`, "no value": "nextnonce", "no end": `nextnonce="x`,
+		"control character": "nextnonce=\"\x01\"", "twice": "nextnonce=x, nextnonce=x", "of others": "nextnonces=x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGuard(t)
+			g.proof = func(string, map[string]string) string { return info }
+			rt := g.client()
+			want(t, rt, get(t), http.StatusOK, "")
+			want(t, rt, get(t), http.StatusOK, "")
+			g.wantLog(t, "bare", "n1/1 ok", "n1/2 ok")
 		})
 	}
 }
@@ -358,53 +393,148 @@ func TestNoncesAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuard(t)
 		rt := g.client()
-		crowd(t, 300, g, rt)
+		crowd(t, 301, g, rt)
 		once := 0
-		for _, n := range crowd(t, 300, g, rt) {
+		for _, n := range crowd(t, 301, g, rt) {
 			if n == 1 {
 				once++
 			}
 		}
 		if once != 256 {
-			t.Errorf("%d of 300 requests were answered at once, want 256", once)
+			t.Errorf("%d of 301 requests were answered at once, want 256", once)
 		}
 	})
+}
+
+// during sends a request, and calls f when g has let it through and it is still
+// under way.
+func during(t *testing.T, g *guard, rt *digest.Transport, f func()) {
+	t.Helper()
+	type key struct{}
+	answer, done := make(chan struct{}), make(chan struct{})
+	rt.Base = transport.Func(func(req *http.Request) (*http.Response, error) {
+		resp, err := g.RoundTrip(req)
+		if req.Context().Value(key{}) != nil {
+			<-answer
+		}
+		return resp, err
+	})
+	go func() {
+		defer close(done)
+		req := get(t)
+		want(t, rt, req.WithContext(context.WithValue(req.Context(), key{}, true)), http.StatusOK, "")
+	}()
+	synctest.Wait()
+	f()
+	close(answer)
+	<-done
+	rt.Base = g
 }
 
 // Requests that are under way at one time do not share a nonce, unless one of them
 // would otherwise be refused for certain.
 func TestOneRequestANonce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGuard(t)
-		rt := g.client()
-		want(t, rt, get(t), http.StatusOK, "")
-		answer := make(chan struct{})
-		rt.Base = transport.Func(func(req *http.Request) (*http.Response, error) {
-			resp, err := g.RoundTrip(req)
-			if req.Context().Value(slowKey{}) != nil {
-				<-answer
+	tests := []struct {
+		name   string
+		guard  func(*guard)
+		before func(t *testing.T, g *guard, rt *digest.Transport)
+		during func(t *testing.T, g *guard, rt *digest.Transport)
+		want   []string
+	}{
+		{"another request", nil, nil, func(t *testing.T, _ *guard, rt *digest.Transport) {
+			want(t, rt, get(t), http.StatusOK, "")
+			want(t, rt, get(t), http.StatusOK, "")
+		}, []string{"n1/2 ok", "bare", "n2/1 ok", "n2/2 ok"}},
+		{"one that cannot be sent again", nil, nil, func(t *testing.T, _ *guard, rt *digest.Transport) {
+			req, _ := stream(t, "a body")
+			want(t, rt, req, http.StatusOK, "a body")
+			want(t, rt, get(t), http.StatusOK, "")
+		}, []string{"n1/2 ok", "n1/3 ok", "bare", "n2/1 ok"}},
+		{"one that cannot be sent again, nor at all", nil, nil, func(t *testing.T, g *guard, rt *digest.Transport) {
+			req, _ := stream(t, "a body")
+			req.Body = &counted{Reader: iotest.ErrReader(errLost)}
+			if resp, err := rt.RoundTrip(req); resp != nil || !errors.Is(err, errLost) {
+				t.Errorf("got %v, %v, want %v", resp, err, errLost)
 			}
-			return resp, err
+			want(t, rt, get(t), http.StatusOK, "")
+		}, []string{"n1/2 ok", "bare", "n2/1 ok"}},
+		{"one that has no hash", func(g *guard) { g.qop = "auth-int" }, nil, func(t *testing.T, _ *guard, rt *digest.Transport) {
+			req, _ := stream(t, "a body")
+			if resp, err := rt.RoundTrip(req); resp != nil || !errors.Is(err, digest.ErrIntegrity) {
+				t.Errorf("got %v, %v, want %v", resp, err, digest.ErrIntegrity)
+			}
+			want(t, rt, get(t), http.StatusOK, "")
+		}, []string{"n1/2 int ok", "bare", "n2/1 int ok"}},
+		{"after a stale one", nil, func(t *testing.T, g *guard, rt *digest.Transport) {
+			g.expire()
+			want(t, rt, get(t), http.StatusOK, "")
+		}, func(t *testing.T, _ *guard, rt *digest.Transport) {
+			want(t, rt, get(t), http.StatusOK, "")
+		}, []string{"n1/2 stale", "n2/1 ok", "n2/2 ok", "bare", "n3/1 ok"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGuard(t)
+				if tt.guard != nil {
+					tt.guard(g)
+				}
+				rt := g.client()
+				want(t, rt, get(t), http.StatusOK, "")
+				g.log = nil
+				if tt.before != nil {
+					tt.before(t, g, rt)
+				}
+				during(t, g, rt, func() { tt.during(t, g, rt) })
+				g.wantLog(t, tt.want...)
+			})
 		})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			req := get(t)
-			want(t, rt, req.WithContext(context.WithValue(req.Context(), slowKey{}, true)), http.StatusOK, "")
-		}()
-		synctest.Wait()
-		once, _ := stream(t, "a body")
-		want(t, rt, once, http.StatusOK, "a body")
-		want(t, rt, get(t), http.StatusOK, "")
-		want(t, rt, get(t), http.StatusOK, "")
-		close(answer)
-		<-done
-		g.wantLog(t, "bare", "n1/1 ok", "n1/2 ok", "n1/3 ok", "bare", "n2/1 ok", "n2/2 ok")
-		g.wantCounts(t)
-	})
+	}
 }
 
-type slowKey struct{}
+// A nonce that was refused is not for a request either that would be refused
+// without.
+func TestRefusedNonces(t *testing.T) {
+	tests := []struct {
+		name   string
+		refuse func(t *testing.T, g *guard, rt *digest.Transport)
+		want   []string
+	}{
+		{"without a challenge", func(t *testing.T, g *guard, rt *digest.Transport) {
+			g.mute = true
+			g.expire()
+			want(t, rt, get(t), http.StatusUnauthorized, refusal)
+		}, []string{"n1/2 stale", "bare"}},
+		{"without a challenge at the second attempt", func(t *testing.T, g *guard, rt *digest.Transport) {
+			g.expire()
+			rt.Base = transport.Func(func(req *http.Request) (*http.Response, error) {
+				resp, err := g.RoundTrip(req)
+				g.mute, g.users[username] = true, "changed"
+				return resp, err
+			})
+			want(t, rt, get(t), http.StatusUnauthorized, refusal)
+		}, []string{"n1/2 stale", "n2/1 wrong", "bare"}},
+		{"by the client", func(t *testing.T, g *guard, rt *digest.Transport) {
+			g.proof = func(string, map[string]string) string { return "rspauth=0" }
+			if resp, err := rt.RoundTrip(get(t)); resp != nil || !errors.Is(err, digest.ErrServerAuth) {
+				t.Errorf("got %v, %v", resp, err)
+			}
+		}, []string{"n1/2 ok", "bare"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newGuard(t)
+			rt := g.client()
+			want(t, rt, get(t), http.StatusOK, "")
+			g.log = nil
+			tt.refuse(t, g, rt)
+			req, _ := stream(t, "a body")
+			want(t, rt, req, http.StatusUnauthorized, refusal)
+			g.wantLog(t, tt.want...)
+			g.wantClosed(t)
+		})
+	}
+}
 
 // A server may offer one nonce again and again. It has one count all the same,
 // for as long as it is remembered.
@@ -427,8 +557,8 @@ func TestNonceOfferedAgain(t *testing.T) {
 		}
 		return resp, nil
 	})}
-	for i := range 1500 {
-		if offered = fmt.Sprint(i); i%500 == 0 {
+	for i := range 3000 {
+		if offered = fmt.Sprint(i); i%500 == 0 && i <= 1000 {
 			offered = "again"
 		}
 		want(t, rt, get(t), http.StatusOK, "")
@@ -440,5 +570,10 @@ func TestNonceOfferedAgain(t *testing.T) {
 	}
 	if sent["again 00000006"] != 1 { // it was offered three times, and each time tried for the next request as well
 		t.Errorf("the nonce offered again was not used six times: %v", sent)
+	}
+	offered = "again"
+	want(t, rt, get(t), http.StatusOK, "")
+	if sent["again 00000001"] != 2 {
+		t.Error("a nonce from long ago is still remembered")
 	}
 }

@@ -243,7 +243,14 @@ func TestProxyProof(t *testing.T) {
 				}
 				log := []string{"bare", "n1/1 ok", "n2/1 ok"}
 				if name == "wrong" {
-					log = []string{"bare", "n1/1 ok", "bare", "n3/1 ok"}
+					log = []string{"bare", "n1/1 ok", "bare", "n3/1 ok", "bare"}
+					resp, err := p.RoundTrip(newRequest(t, http.MethodPost, url, io.MultiReader(strings.NewReader("a stream"))))
+					if (err != nil) != (url == secure.URL) {
+						t.Errorf("a request without GetBody: got %v, %v", resp, err)
+					}
+					if err == nil {
+						wantResponse(t, resp, http.StatusProxyAuthRequired, refusal)
+					}
 				}
 				g.wantLog(t, log...)
 			})
@@ -357,12 +364,14 @@ func TestProxyBase(t *testing.T) {
 
 // A proxy for SOCKS is not one of these, and a request without URL none at all.
 func TestProxyLeavesOthersToBase(t *testing.T) {
-	base := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "socks5", Host: "127.0.0.1:0"})}
-	p := &digest.Proxy{Credentials: func(context.Context) (string, string, error) {
-		t.Error("asked for credentials")
-		return "", "", nil
-	}, Base: base}
-	for _, u := range []*url.URL{{Scheme: "http", Host: "127.0.0.1:0"}, {Scheme: "https", Host: "127.0.0.1:0"}, nil} {
+	for u, scheme := range map[*url.URL]string{
+		{Scheme: "http", Host: "127.0.0.1:0"}: "socks5", {Scheme: "https", Host: "127.0.0.1:0"}: "socks5", nil: "http",
+	} {
+		base := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: scheme, Host: "127.0.0.1:0"})}
+		p := &digest.Proxy{Credentials: func(context.Context) (string, string, error) {
+			t.Error("asked for credentials")
+			return "", "", nil
+		}, Base: base}
 		req, b := replayable(t, "a body")
 		req.URL = u
 		if resp, err := p.RoundTrip(req); resp != nil || err == nil {
@@ -533,6 +542,65 @@ func TestTunnelNonceCountEnds(t *testing.T) {
 		want(t, p, post(t, server.URL), http.StatusOK, "a body")
 	}
 	g.wantLog(t, "bare", "n1/1 ok", "n1/4294967295 ok", "bare", "n2/1 ok")
+}
+
+// hold has proxy wait with its answer to credentials it has accepted, when hold
+// is set, until the answer is released.
+func hold(proxy *httptest.Server) (hold *atomic.Bool, held, release chan struct{}) {
+	hold, held, release = new(atomic.Bool), make(chan struct{}), make(chan struct{})
+	handler := proxy.Config.Handler
+	proxy.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hold.CompareAndSwap(true, false) {
+			close(held)
+			<-release
+		}
+		handler.ServeHTTP(w, r)
+	})
+	return hold, held, release
+}
+
+// Nor do tunnels share a nonce, unless it cannot be helped.
+func TestTunnelsDoNotShare(t *testing.T) {
+	server := newTLSServer(t, echo)
+	g := newGuard(t)
+	proxy := newProxy(t, g, nil)
+	waits, held, release := hold(proxy)
+	p, base := through(t, proxy, server)
+	base.DisableKeepAlives = true
+	want(t, p, post(t, server.URL), http.StatusOK, "a body")
+	waits.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		want(t, p, post(t, server.URL), http.StatusOK, "a body")
+	}()
+	<-held
+	want(t, p, newRequest(t, http.MethodPost, server.URL, io.MultiReader(strings.NewReader("a stream"))), http.StatusOK, "a stream")
+	want(t, p, post(t, server.URL), http.StatusOK, "a body")
+	close(release)
+	<-done
+	g.wantLog(t, "bare", "n1/1 ok", "n1/3 ok", "bare", "n2/1 ok", "n1/2 ok")
+}
+
+// A tunnel that was opened meanwhile is good for both.
+func TestTunnelOfAnother(t *testing.T) {
+	server := newTLSServer(t, echo)
+	g := newGuard(t)
+	p, base := through(t, newProxy(t, g, nil), server)
+	req, b := replayable(t, "a body")
+	req.URL = post(t, server.URL).URL
+	again := req.GetBody
+	req.GetBody = func() (io.ReadCloser, error) {
+		want(t, p, post(t, server.URL), http.StatusOK, "a body")
+		return again()
+	}
+	want(t, p, req, http.StatusOK, "a body")
+	b.wantEachClosedOnce(t)
+	g.wantLog(t, "bare", "bare", "n2/1 ok")
+	base.DisableKeepAlives = true
+	base.CloseIdleConnections()
+	want(t, p, post(t, server.URL), http.StatusOK, "a body") // with what was offered to the first
+	g.wantLog(t, "n1/1 ok")
 }
 
 // A proxy whose realm changes asks anew.

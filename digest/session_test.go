@@ -196,6 +196,7 @@ func TestChoice(t *testing.T) {
 		want   string // the nonce and the quality of protection; "" for no answer
 	}{
 		{"one", []string{md5}, "md5 auth"},
+		{"another scheme", []string{md5, `Digestive realm="r", nonce="n", qop=auth, algorithm=SHA-256`}, "md5 auth"},
 		{"strongest last", []string{md5, sha256, sha512}, "sha512 auth"},
 		{"strongest first", []string{sha512, sha256, md5}, "sha512 auth"},
 		{"in one field", []string{md5 + ", " + sha256}, "sha256 auth"},
@@ -209,6 +210,8 @@ func TestChoice(t *testing.T) {
 		{"any quality of protection before none", []string{nonce(""), nonce(", qop=auth-int")}, "n auth-int"},
 		{"a stronger hash before quality", []string{sha256, nonce(", algorithm=SHA-512-256")}, "n"},
 		{"RFC 2069", []string{nonce("")}, "n"},
+		{"spaces instead of commas", []string{nonce(`, qop="auth-int auth"`)}, "n auth"},
+		{"tabs instead of commas", []string{nonce(", qop=\"auth-int\tauth\"")}, "n auth"},
 		{"a list without quotes", []string{nonce(", qop=auth,auth-int")}, "n auth"},
 		{"unknown quality", []string{nonce(", qop=auth-conf, algorithm=SHA-256"), md5}, "md5 auth"},
 		{"unknown quality alone", []string{nonce(`, qop="auth-conf authority"`)}, ""},
@@ -220,10 +223,17 @@ func TestChoice(t *testing.T) {
 		{"no nonce, alone", []string{`Digest realm="r"`, "Digest", "Digest YWJj", `Digest nonce=""`}, ""},
 		{"a parameter twice", []string{nonce(`, algorithm=SHA-256, nonce="m"`), md5}, "md5 auth"},
 		{"an unterminated quote", []string{md5 + `, Digest realm="r, nonce="`, sha256}, "sha256 auth"},
-		{"a control character", []string{"Digest realm=\"r\", algorithm=SHA-256, nonce=\"\x01\"", md5}, "md5 auth"},
+		{"a control character in the nonce", []string{"Digest realm=\"r\", algorithm=SHA-256, nonce=\"\x01\"", md5}, "md5 auth"},
+		{"a control character in the realm", []string{"Digest realm=\"\r\n\", algorithm=SHA-256, nonce=\"n\"", md5}, "md5 auth"},
+		{"a control character in the opaque", []string{nonce(", algorithm=SHA-256, opaque=\"\\\x00\""), md5}, "md5 auth"},
+		{"no realm", []string{"Digest nonce=n, qop=auth"}, "n auth"},
+		{"quality of nothing", []string{nonce(`, qop=""`)}, "n"},
+		{"quality of commas", []string{nonce(`, qop=", ,	"`)}, "n"},
 		{"junk", []string{"", ",,,", "=", `"`, "Digest ,=", "\x00", "Digest\x80"}, ""},
 		{"no field", nil, ""},
 		{"long nonce", []string{`Digest realm="r", algorithm=SHA-256, nonce="` + long + `"`, md5}, "md5 auth"},
+		{"not too long", []string{`Digest realm="r", algorithm=SHA-256, nonce="` + long[:4095] + `"`, md5}, long[:4095]},
+		{"just too long", []string{`Digest realm="r", algorithm=SHA-256, nonce="` + long[:4096] + `"`, md5}, "md5 auth"},
 		{"long realm", []string{nonce(", algorithm=SHA-256"), `Digest algorithm=SHA-512-256, nonce="m", realm="` + long + `"`}, "n"},
 		{"long opaque", []string{nonce(`, algorithm=SHA-256, opaque="` + long + `"`), md5}, "md5 auth"},
 		{"nonce of a megabyte", []string{md5, `Digest realm="r", algorithm=SHA-256, nonce="` + strings.Repeat("x", 1<<20) + `"`}, "md5 auth"},
@@ -283,7 +293,7 @@ func TestFIPS(t *testing.T) {
 
 // What a guard may ask for, in all combinations, and what users are called.
 func TestAnswers(t *testing.T) {
-	names := []string{"Mufasa", `a "quoted\ name`, "", "Jäsøn Doe", "王小明+*'()%", "\xe9"}
+	names := []string{username, `a "quoted\ name`, "", "Jäsøn Doe", "王小明+*'()%", "\xe9", "\x80"}
 	for _, algorithm := range []string{"", "MD5", "md5-Sess", "SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess"} {
 		for _, qop := range []string{"", "auth", "auth-int", "auth-int, auth"} {
 			for _, extra := range []string{"", ", userhash=true", ", charset=UTF-8", ", charset=UTF-8, userhash=true", ", userhash=false, charset=us-ascii"} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
+	"golang.org/x/oauth2"
 )
 
 // hot returns what the hot path is measured with: a request with six header
@@ -40,6 +41,11 @@ func TestAllocations(t *testing.T) {
 	own.SetBasicAuth("user", "password")
 	far := chain(t, apiURL, apiURL)
 	far.URL.Host = "evil.com"
+	decided := settle(parts{source: s, base: base}) // its settling is not measured
+	if resp, err := decided.RoundTrip(req); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	stepUp := func(context.Context, transport.StepUp) (*oauth2.Token, error) { return nil, nil }
 	origins := &transport.Audience{Origins: []string{"https://other.example.com", "https://*.example.com"}}
 	roundTrip := func(rt http.RoundTripper, req *http.Request) func() {
 		return func() {
@@ -67,6 +73,10 @@ func TestAllocations(t *testing.T) {
 		{"Refresh", roundTrip(&transport.Refresh{Source: s, Base: base}, req), 3},
 		{"Refresh with Origins", roundTrip(&transport.Refresh{Source: s, Audience: origins, Base: base}, req), 3},
 		{"Refresh passing through", roundTrip(&transport.Refresh{Source: s, Base: base}, own), 0},
+		{"Refresh with OnStepUp", roundTrip(&transport.Refresh{Source: s, OnStepUp: stepUp, Base: base}, req), 3},
+		{"Choose", roundTrip(decided.(settled).Choose, req), 3},
+		{"Choose that was not asked yet", roundTrip(choose(base, byBasic), req), 3},
+		{"Choose passing through", roundTrip(choose(base, byBasic), own), 0},
 		{"Audience nil", allows(nil, req), 0},
 		{"Audience nil, redirected", allows(nil, chain(t, apiURL, apiURL)), 0},
 		{"Audience nil, foreign", allows(nil, far), 0},

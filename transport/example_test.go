@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/authtrip/authtrip/basic"
+	"github.com/authtrip/authtrip/digest"
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
 	"golang.org/x/oauth2"
@@ -149,6 +152,104 @@ func ExampleRefresh() {
 	// renewing with r1
 	// POST https://api.example.com/items "Bearer renewed": 200
 	// 200
+}
+
+// The API wants more than the token's scope, and gets a token that has it.
+func ExampleRefresh_stepUp() {
+	session := &tokensource.Session{}
+	session.Set(context.Background(), &oauth2.Token{AccessToken: "read-only"})
+	orders := transport.Func(func(req *http.Request) (*http.Response, error) {
+		resp := &http.Response{StatusCode: http.StatusCreated, Header: http.Header{}, Body: http.NoBody, Request: req}
+		if req.Header.Get("Authorization") != "Bearer may write" {
+			resp.StatusCode = http.StatusForbidden
+			resp.Header.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="orders:write"`)
+		}
+		return resp, nil
+	})
+	client := &http.Client{Transport: &transport.Refresh{
+		Source: session,
+		OnStepUp: func(ctx context.Context, s transport.StepUp) (*oauth2.Token, error) {
+			// Here the user is sent to the authorization server, to consent.
+			fmt.Println(s.Error, s.Scopes)
+			if err := session.Set(ctx, &oauth2.Token{AccessToken: "may write"}); err != nil {
+				return nil, err
+			}
+			return session.Token(ctx) // for later requests as well
+		},
+		Base: orders,
+	}}
+	for range 2 {
+		resp, err := client.Post("https://api.example.com/orders", "text/plain", strings.NewReader("an order"))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(resp.StatusCode)
+	}
+	// Output:
+	// insufficient_scope [orders:write]
+	// 201
+	// 201
+}
+
+// A server that says 200 and puts the error into the body.
+func ExampleRejectedIf() {
+	talkative := transport.Func(func(req *http.Request) (*http.Response, error) {
+		body := `{"error": "token_expired"}`
+		if req.Header.Get("Authorization") == "Bearer renewed" {
+			body = `{"items": []}`
+		}
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+	})
+	session := &tokensource.Session{Grant: func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+		return &oauth2.Token{AccessToken: "renewed"}, nil
+	}}
+	session.Set(context.Background(), &oauth2.Token{AccessToken: "expired"})
+	client := &http.Client{Transport: &transport.Refresh{
+		Source: session,
+		Rejected: transport.RejectedIf(func(body []byte) bool {
+			return bytes.Contains(body, []byte(`"token_expired"`))
+		}, http.StatusOK),
+		Base: talkative,
+	}}
+	resp, err := client.Get("https://api.example.com/items")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	io.Copy(os.Stdout, resp.Body)
+	// Output:
+	// {"items": []}
+}
+
+// Whichever the server offers. The first request asks, and the next one goes by
+// what was chosen at once.
+func ExampleChoose() {
+	old := transport.Func(func(req *http.Request) (*http.Response, error) {
+		resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}
+		scheme, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+		if scheme != "Digest" {
+			resp.StatusCode = http.StatusUnauthorized
+			resp.Header.Add("WWW-Authenticate", `Basic realm="files"`)
+			resp.Header.Add("WWW-Authenticate", `Digest realm="files", qop="auth", algorithm=SHA-256, nonce="7ypf/xlj9XXwfDPEoM4URrv"`)
+		}
+		fmt.Printf("%s %q: %d\n", req.URL, scheme, resp.StatusCode)
+		return resp, nil
+	})
+	client := &http.Client{Transport: &transport.Choose{
+		Choices: []transport.Choice{
+			{Scheme: "Digest", Middleware: (&digest.Transport{Username: "root", Password: "hunter2"}).Wrap},
+			{Scheme: "Basic", Middleware: (&basic.Transport{Username: "root", Password: "hunter2"}).Wrap},
+		},
+		Base: old,
+	}}
+	client.Get("https://files.example.com/a")
+	client.Get("https://files.example.com/b")
+	// Output:
+	// https://files.example.com/a "": 401
+	// https://files.example.com/a "Digest": 200
+	// https://files.example.com/b "Digest": 200
 }
 
 // A client for one API, whatever URLs it is given.

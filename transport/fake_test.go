@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -306,7 +307,59 @@ var decorators = []struct {
 	{"Refresh", func(p parts) decorator {
 		return &transport.Refresh{Source: p.source, Optional: p.optional, Audience: p.audience, Base: p.base}
 	}},
+	{"Choose", settle},
 }
+
+// A settled is a Choose between a Refresh and nothing that has made its choice:
+// before each request it meets a challenge of the same origin, on the side.
+type settled struct {
+	*transport.Choose
+	parts
+}
+
+type asideKey struct{}
+
+func settle(p parts) decorator {
+	refresh := transport.Refresh{Source: p.source, Optional: p.optional, Audience: p.audience}
+	return settled{parts: p, Choose: &transport.Choose{
+		Choices: []transport.Choice{{Scheme: "Bearer", Middleware: func(base http.RoundTripper) http.RoundTripper {
+			chosen := refresh.Wrap(base)
+			return transport.Func(func(req *http.Request) (*http.Response, error) {
+				if req.Context().Value(asideKey{}) != nil {
+					return response(req, http.StatusOK, http.NoBody), nil
+				}
+				return chosen.RoundTrip(req)
+			})
+		}}},
+		Base: transport.Func(func(req *http.Request) (*http.Response, error) {
+			if req.Context().Value(asideKey{}) != nil {
+				return response(req, http.StatusUnauthorized, http.NoBody), nil
+			}
+			if p.base == nil {
+				return http.DefaultTransport.RoundTrip(req)
+			}
+			return p.base.RoundTrip(req)
+		}),
+	}}
+}
+
+func (s settled) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL != nil {
+		aside := &http.Request{URL: &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host}}
+		_, _ = s.Choose.RoundTrip(aside.WithContext(context.WithValue(context.Background(), asideKey{}, true)))
+	}
+	return s.Choose.RoundTrip(req)
+}
+
+func (s settled) Wrap(base http.RoundTripper) http.RoundTripper {
+	s.base = base
+	return settle(s.parts)
+}
+
+// Unwrap and CloseIdleConnections are about the very Base.
+func (s settled) Unwrap() http.RoundTripper { return (&transport.Choose{Base: s.base}).Unwrap() }
+
+func (s settled) CloseIdleConnections() { (&transport.Choose{Base: s.base}).CloseIdleConnections() }
 
 // each runs f for every decorator.
 func each(t *testing.T, f func(t *testing.T, make func(parts) decorator)) {
