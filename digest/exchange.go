@@ -92,7 +92,6 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 		used.served.Store(used.login)
 		return x.accepted(resp, used, k)
 	}
-	k.refused(used.session)
 	if o = strongest(challenge.FromResponse(resp)); o != nil {
 		x.learn(spaces, o).offered(o.session)
 	}
@@ -203,11 +202,8 @@ func (x *exchange) learn(spaces *space.Memory[known], o *offer) *known {
 		paths = append(paths, "/")
 	}
 	for _, uri := range domain[:min(len(domain), 8)] {
-		u, err := x.req.URL.Parse(uri)
-		if err != nil {
-			continue
-		}
-		if to, err := origin.Of(u); err == nil && to == x.origin {
+		u, _ := x.req.URL.Parse(uri)
+		if to, _ := origin.Of(u); to == x.origin { // no URL has no origin
 			paths = append(paths, path(u))
 		}
 	}
