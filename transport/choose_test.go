@@ -396,6 +396,44 @@ func TestChooseGetBodyFails(t *testing.T) {
 	base.want(t, "", "")
 }
 
+// Nor is anything learned by that.
+func TestChooseGetBodyFailsOnce(t *testing.T) {
+	base := newScript(taking("Basic", asksUnknown, asksBasic))
+	rt := choose(base, byDigest, byBasic)
+	req, _ := replayable(t, "a body")
+	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("file is gone") }
+	do(t, rt, req)
+	if status, _ := do(t, rt, get(t)); status != http.StatusOK {
+		t.Errorf("got %d", status)
+	}
+	base.want(t, "", "", "Basic")
+}
+
+// A short 401 gives its connection back before the decorator begins, and a long
+// one when that has taken a while.
+func TestChooseSetsThe401Aside(t *testing.T) {
+	for size, want := range map[int]time.Duration{0: 0, 10: 0, kept: 0, kept + 1: patience, 1 << 20: patience} {
+		synctest.Test(t, func(t *testing.T) {
+			refused := newBody(text(size))
+			closed := func() bool { return refused.closed.Load() > 0 }
+			ask := func(context.Context) (string, string, error) {
+				time.Sleep(want)
+				synctest.Wait()
+				if !closed() {
+					t.Errorf("a body of %d bytes is still open after %v", size, want)
+				}
+				return "user", "secret", nil
+			}
+			byAsking := transport.Choice{Scheme: "Digest", Middleware: (&digest.Transport{Credentials: ask}).Wrap}
+			rt := choose(newScript(refusal(refused, size, asksDigest), answer(http.StatusOK, "")), byAsking)
+			if status, _ := do(t, rt, get(t)); status != http.StatusOK {
+				t.Errorf("got %d", status)
+			}
+			refused.wantClosedOnce(t, "the 401's body")
+		})
+	}
+}
+
 // A request of the caller's own is what is answered, and nothing of it changes.
 func TestChooseKeepsTheContract(t *testing.T) {
 	for _, scheme := range []string{"Basic", "Digest"} {
@@ -581,6 +619,35 @@ func TestChooseMisconfigured(t *testing.T) {
 	}
 	if _, err := choose(nil, byBasic).RoundTrip(&http.Request{}); err == nil {
 		t.Error("no error without a URL")
+	}
+}
+
+// A challenge that comes with another status asks for nothing.
+func TestChooseOtherStatuses(t *testing.T) {
+	for _, status := range []int{200, 302, 403, 404, 407, 500} {
+		for name, learned := range map[string]bool{"first contact": false, "by a choice": true} {
+			body := newBody("an answer")
+			other := func(req *http.Request) (*http.Response, error) {
+				resp := response(req, status, body)
+				resp.Header["Www-Authenticate"] = []string{asksBasic, asksDigest}
+				return resp, nil
+			}
+			base := newScript(asking(asksBasic), answer(http.StatusOK, ""), other)
+			rt := choose(base, byDigest, byBasic)
+			if learned {
+				do(t, rt, get(t))
+			} else {
+				base.answers = base.answers[2:]
+			}
+			before := len(base.sent())
+			resp, err := rt.RoundTrip(get(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != status || resp.Body != io.ReadCloser(body) || len(base.sent()) != before+1 {
+				t.Errorf("%s: got %d after %d attempts, want the %d untouched", name, resp.StatusCode, len(base.sent())-before, status)
+			}
+		}
 	}
 }
 
@@ -988,14 +1055,15 @@ func TestChooseStreamLearnsNothingWrong(t *testing.T) {
 	for _, request := range []func() *http.Request{
 		func() *http.Request { req, _ := stream(t, "stream"); return req },
 		func() *http.Request { req, _ := stream(t, "stream"); return req },
+		func() *http.Request { req, _ := stream(t, "stream"); return req },
 		func() *http.Request { return get(t) },
 		func() *http.Request { req, _ := stream(t, "stream"); return req },
 	} {
 		status, _ := do(t, rt, request())
 		got = append(got, status)
 	}
-	if diff := cmp.Diff([]int{401, 401, 200, 200}, got); diff != "" {
-		t.Errorf("two streams, a request, a stream (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]int{401, 401, 401, 200, 200}, got); diff != "" {
+		t.Errorf("three streams, a request, a stream (-want +got):\n%s", diff)
 	}
 }
 
