@@ -141,7 +141,9 @@ func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Choose) decorate() {
 	if len(t.Choices) == 0 {
 		t.err = errors.New("transport: Choose has no Choices")
+		return
 	}
+	t.err = errors.New("transport: a Middleware of Choose.Choices panicked")
 	by := make([]Func, len(t.Choices))
 	for i, c := range t.Choices {
 		var rt http.RoundTripper
@@ -154,7 +156,7 @@ func (t *Choose) decorate() {
 		}
 		by[i] = rt.RoundTrip
 	}
-	t.by = by
+	t.by, t.err = by, nil
 }
 
 func offered(offers []challenge.Challenge, scheme string) (challenge.Challenge, bool) {

@@ -622,6 +622,23 @@ func TestChooseMisconfigured(t *testing.T) {
 	}
 }
 
+// A Middleware panics once; from then on there is a clear error.
+func TestChooseMiddlewarePanics(t *testing.T) {
+	base := newScript()
+	rt := choose(base, transport.Choice{Scheme: "Basic", Middleware: func(http.RoundTripper) http.RoundTripper { panic("secret") }})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_, _ = rt.RoundTrip(get(t))
+	}()
+	if _, err := rt.RoundTrip(get(t)); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("after the panic: %v", err)
+	}
+}
+
 // A challenge that comes with another status asks for nothing.
 func TestChooseOtherStatuses(t *testing.T) {
 	for _, status := range []int{200, 302, 403, 404, 407, 500} {
