@@ -116,12 +116,9 @@ func (x *exchange) first(k *known) (*http.Request, answer, error) {
 // second returns the attempt that answers a challenge. After an error the
 // session has not been used.
 func (x *exchange) second(s *session) (*http.Request, answer, error) {
-	body := x.req.Body
-	if hasBody(x.req) {
-		var err error
-		if body, err = replay(x.req); err != nil {
-			return nil, answer{}, err
-		}
+	body, err := hop.Replay(x.req)
+	if err != nil {
+		return nil, answer{}, err
 	}
 	r, used, err := x.authorize(s, true)
 	if err == nil && r == nil {
@@ -158,25 +155,12 @@ func (x *exchange) authorize(s *session, own bool) (*http.Request, answer, error
 	return hop.With(x.req, x.credentials, []string{value}), used, nil
 }
 
-var (
-	errNoBody = errors.New("digest: the body cannot be sent again")
-	errUsedUp = errors.New("digest: the nonce has been used as often as can be")
-)
-
-// replay returns req's body anew.
-func replay(req *http.Request) (io.ReadCloser, error) {
-	if req.GetBody == nil {
-		return nil, errNoBody
-	}
-	return req.GetBody()
-}
-
-func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+var errUsedUp = errors.New("digest: the nonce has been used as often as can be")
 
 // body returns the hash of req's body in hexadecimal.
 func (a algorithm) body(req *http.Request) ([]byte, error) {
 	h := a.new()
-	if hasBody(req) {
+	if hop.HasBody(req) {
 		if req.GetBody == nil {
 			return nil, ErrIntegrity
 		}

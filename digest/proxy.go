@@ -138,12 +138,10 @@ func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
 		return resp, err
 	}
 	second := hop.Copy(req)
-	if hasBody(req) {
-		var bodyErr error
-		if second.Body, bodyErr = replay(req); bodyErr != nil {
-			d.giveUp()
-			return nil, err
-		}
+	var bodyErr error
+	if second.Body, bodyErr = hop.Replay(req); bodyErr != nil {
+		d.giveUp()
+		return nil, err
 	}
 	resp, err = hop.Send(p.Base, second, x.req)
 	d.giveUp() // there may have been a tunnel after all

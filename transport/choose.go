@@ -195,13 +195,10 @@ func hand(t *Choose, req *http.Request) *handed {
 func (t *Choose) answer(by Func, req *http.Request, resp *http.Response) (_ *http.Response, state int64, err error) {
 	h := hand(t, req)
 	h.resp, h.final = resp, !hop.Replayable(req)
-	switch {
-	case h.final:
+	if h.final {
 		h.req.Body = unsendable{}
-	case req.Body != nil && req.Body != http.NoBody:
-		if h.req.Body, err = req.GetBody(); err != nil {
-			return resp, 0, nil
-		}
+	} else if h.req.Body, err = hop.Replay(req); err != nil {
+		return resp, 0, nil
 	}
 	returned := false
 	defer func() {

@@ -262,13 +262,10 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 		return nil, r.failed(err)
 	}
 	second := hop.With(source, hop.Authorization, values)
-	if source.GetBody != nil && source.Body != nil && source.Body != http.NoBody {
-		second.Body, err = source.GetBody()
-		if err != nil {
-			e.Kind, e.Err = EventNotReplayable, err
-			t.emit(req, e)
-			return h.restore(), nil
-		}
+	if second.Body, err = hop.Replay(source); err != nil {
+		e.Kind, e.Err = EventNotReplayable, err
+		t.emit(req, e)
+		return h.restore(), nil
 	}
 	h.discard()
 	resp, err = hop.Send(t.Base, second, req)

@@ -4,6 +4,8 @@ package hop
 
 import (
 	"encoding/base64"
+	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -109,9 +111,23 @@ func CloseBody(req *http.Request) {
 	}
 }
 
+// HasBody reports whether there is a body to send.
+func HasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
 // Replayable reports whether req's body can be had a second time.
-func Replayable(req *http.Request) bool {
-	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+func Replayable(req *http.Request) bool { return !HasBody(req) || req.GetBody != nil }
+
+var errNoGetBody = errors.New("authtrip: the body cannot be sent again without GetBody")
+
+// Replay returns the body to send req with a second time.
+func Replay(req *http.Request) (io.ReadCloser, error) {
+	switch {
+	case !HasBody(req):
+		return req.Body, nil
+	case req.GetBody == nil:
+		return nil, errNoGetBody
+	}
+	return req.GetBody()
 }
 
 // First returns the request that req's redirect chain began with, as far as it

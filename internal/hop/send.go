@@ -68,7 +68,7 @@ func Discard(req *http.Request, resp *http.Response) {
 	if resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}
-	if req.Body != nil && req.Body != http.NoBody && uint64(req.ContentLength) > maxUnread {
+	if HasBody(req) && uint64(req.ContentLength) > maxUnread {
 		resp.Body.Close()
 		return
 	}
