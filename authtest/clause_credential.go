@@ -1,0 +1,164 @@
+package authtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// meet sends a request that is accepted and returns the decorator that it went
+// through, when a credential has been seen. Else the clause does not apply.
+func (p *probe) meet() http.RoundTripper {
+	base := &recorder{answer: accept}
+	rt := p.decorator(base)
+	req, _ := p.post()
+	p.read(p.must(rt, req))
+	seen := ""
+	for _, a := range base.list() {
+		seen += p.credential(req, a.Request)
+	}
+	switch {
+	case seen != "":
+		return rt
+	case len(p.secrets) > 0:
+		p.fatalf("no credential was sent to %s", p.origin)
+	}
+	p.skipf("no credential was seen; Secret tells what to look for")
+	return nil
+}
+
+// hops returns chains of redirects. All but the first hop of each are for
+// others; of the last, so is the way back.
+func (p *probe) hops() map[string][]string {
+	u, _ := url.Parse(p.origin)
+	host, port := u.Hostname(), "8443"
+	if u.Port() == port {
+		port = "9443"
+	}
+	return map[string][]string{
+		"to another host":                  {"https://example.net", "https://example.net"},
+		"to another port":                  {"https://" + host + ":" + port},
+		"to a subdomain":                   {"https://sub." + u.Host},
+		"to plain http":                    {"http://" + u.Host},
+		"to a name that begins alike":      {"https://" + host + ".example.net"},
+		"to a URL with the host as a user": {"https://" + host + "@example.net"},
+		"to a host that wants credentials": {"https://" + greedy},
+		"there and back":                   {"https://example.net", p.origin},
+	}
+}
+
+const greedy = "greedy.example.net"
+
+func (p *probe) redirects() {
+	p.meet()
+	for name, hops := range p.hops() {
+		var mu sync.Mutex
+		given := map[string]*http.Request{} // to the decorator, by path
+		rt := p.decorator(base(func(req *http.Request) (*http.Response, error) {
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			mu.Lock()
+			asked := given[req.URL.Path]
+			mu.Unlock()
+			var n int
+			if _, err := fmt.Sscanf(req.URL.Path, redirected+"%d", &n); err == nil && asked != nil {
+				if place := p.credential(asked, req); place != "" {
+					p.errorf("%s: redirected to %s, the request has a credential in %s", name, strings.Join(hops[:n], " and "), place)
+				}
+				if req.URL.Hostname() == greedy {
+					return p.reject(req, http.NoBody), nil
+				}
+			}
+			resp := respond(req, http.StatusOK, "")
+			if n < len(hops) {
+				resp.StatusCode = http.StatusFound
+				resp.Header.Set("Location", fmt.Sprint(hops[n], redirected, n+1))
+			}
+			return resp, nil
+		}))
+		client := &http.Client{Transport: base(func(req *http.Request) (*http.Response, error) {
+			mu.Lock()
+			given[req.URL.Path] = req
+			mu.Unlock()
+			return rt.RoundTrip(req)
+		})}
+		// What the client makes of the last answer is its own affair.
+		resp, err := p.roundTrip(clientTripper{client}, p.request(http.MethodGet, "/first", nil))
+		if err == nil {
+			p.read(resp)
+		}
+	}
+}
+
+func (p *probe) plainHTTP() {
+	p.meet()
+	base := &recorder{answer: accept}
+	rt := p.decorator(base)
+	req, _ := p.post()
+	req.URL.Scheme = "http"
+	_, _ = p.roundTrip(rt, req)
+	for _, a := range base.list() {
+		if place := p.credential(req, a.Request); place != "" {
+			p.errorf("a request for http://%s was sent with a credential in %s", req.URL.Host, place)
+		}
+	}
+}
+
+func (p *probe) secretInErrors() {
+	p.meet()
+	check := func(when string, err error) {
+		if err == nil {
+			return
+		}
+		for _, format := range []string{"%v", "%+v", "%q"} {
+			if text := fmt.Sprintf(format, err); p.tells(text) {
+				p.errorf("%s: the error has the credential in it: %s", when, text)
+				return
+			}
+		}
+	}
+	for _, r := range p.refusals() {
+		check(r.when, r.err)
+	}
+	req, _ := p.post()
+	_, err := p.roundTrip(p.decorator(&recorder{answer: fails}), req)
+	check("the base has failed", err)
+	req, _ = p.post()
+	_, err = p.roundTrip(clientTripper{&http.Client{Transport: p.decorator(&recorder{answer: fails})}}, req)
+	check("the base of an http.Client has failed", err)
+	ctx, cancel := context.WithCancel(p.ctx)
+	entered := make(chan struct{}, 100)
+	req, _ = p.post()
+	c := start(p.decorator(hanging(entered)), req.WithContext(ctx))
+	p.enter(entered, c)
+	cancel()
+	_, err = p.wait(c)
+	check("the context has ended", err)
+}
+
+func (p *probe) secretInPrinting() {
+	rt := p.meet()
+	printed := map[string]string{}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		printed[format] = fmt.Sprintf(format, rt)
+	}
+	if text, err := json.Marshal(rt); err == nil {
+		printed["encoding/json"] = string(text)
+	}
+	var text, lines bytes.Buffer
+	slog.New(slog.NewTextHandler(&text, nil)).Info("", "transport", rt)
+	slog.New(slog.NewJSONHandler(&lines, nil)).Info("", "transport", rt)
+	printed["log/slog"] = text.String() + lines.String()
+	for how, what := range printed {
+		if p.tells(what) {
+			p.errorf("%s prints the credential: %s", how, what)
+		}
+	}
+}
