@@ -1,19 +1,19 @@
 package authtrip_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/authtrip/authtrip/apikey"
+	"github.com/authtrip/authtrip/authtest"
 	"github.com/authtrip/authtrip/basic"
 	"github.com/authtrip/authtrip/digest"
 	"github.com/authtrip/authtrip/tokensource"
@@ -91,153 +91,294 @@ func Example_signInAgain() {
 	// sign in again: true
 }
 
-// A row of the contract table is one decorator.
+// A row of the contract table is one decorator, or a chain of them.
 var decorators = []struct {
 	name string
-	// attach does to a request what the decorator does on its copy.
-	attach func(*http.Request)
-	// credential is what is secret of that, as it is sent.
-	credential string
-	wrap       func(base http.RoundTripper) http.RoundTripper
+	// attach does to a request what the decorator does on its copy; nil if that
+	// depends on a challenge.
+	attach  func(*http.Request)
+	secrets []string
+	wrap    func(base http.RoundTripper) http.RoundTripper
 	// failing is the same with a source that has no credential to give.
 	failing func(base http.RoundTripper) http.RoundTripper
-	// proxy says that it is for proxies: what is sent to them goes through one
-	// http.Transport, over plain http as well, and whatever origin a hop is for.
-	proxy bool
+	options []authtest.Option
+	// unwraps tells how many times it can be unwrapped down to its base.
+	unwraps int
 }{
 	{
-		name:       "basic.Transport",
-		attach:     inHeader("Authorization", "Basic dXNlcjpzZWNyZXQ="),
-		credential: "dXNlcjpzZWNyZXQ=",
-		wrap:       (&basic.Transport{Username: "user", Password: "secret"}).Wrap,
-		failing:    (&basic.Transport{}).Wrap,
+		name:    "basic.Transport",
+		attach:  inHeader("Authorization", "Basic dXNlcjpzZWNyZXQ="),
+		secrets: []string{"secret", "dXNlcjpzZWNyZXQ="},
+		wrap:    (&basic.Transport{Username: "user", Password: "secret"}).Wrap,
+		failing: (&basic.Transport{}).Wrap,
+		unwraps: 1,
 	},
 	{
-		name:       "digest.Transport",
-		attach:     inHeader("Authorization", answer),
-		credential: answer,
-		wrap:       experienced((&digest.Transport{Username: "user", Password: "secret"}).Wrap),
-		failing:    experienced((&digest.Transport{}).Wrap),
+		name:    "digest.Transport",
+		secrets: []string{"secret"},
+		wrap:    (&digest.Transport{Username: "user", Password: "secret"}).Wrap,
+		failing: (&digest.Transport{}).Wrap,
+		options: []authtest.Option{authtest.Challenge(digestChallenge)},
+		unwraps: 1,
 	},
 	{
 		name:    "digest.Proxy",
 		attach:  func(*http.Request) {}, // but to the CONNECT
 		wrap:    func(base http.RoundTripper) http.RoundTripper { return viaProxy(base, "user") },
 		failing: func(base http.RoundTripper) http.RoundTripper { return viaProxy(base, "") },
-		proxy:   true,
 	},
 	{
-		name:       "Choose",
-		attach:     inHeader("Authorization", answer),
-		credential: answer,
-		wrap:       experienced(choose(&digest.Transport{Username: "user", Password: "secret"})),
-		failing:    experienced(choose(&digest.Transport{})),
+		name:    "Choose",
+		secrets: []string{"secret"},
+		wrap:    choose(&digest.Transport{Username: "user", Password: "secret"}),
+		failing: choose(&digest.Transport{}),
+		options: []authtest.Option{authtest.Challenge(digestChallenge)},
+		unwraps: 1,
 	},
 	{
-		name:       "apikey.Transport in the header",
-		attach:     inHeader("X-Api-Key", "secret-key"),
-		credential: "secret-key",
-		wrap:       (&apikey.Transport{Key: "secret-key"}).Wrap,
-		failing:    (&apikey.Transport{Source: new(apikey.Key).Get}).Wrap,
+		name:    "apikey.Transport in the header",
+		attach:  inHeader("X-Api-Key", "secret-key"),
+		secrets: []string{"secret-key"},
+		wrap:    (&apikey.Transport{Key: "secret-key"}).Wrap,
+		failing: (&apikey.Transport{Source: new(apikey.Key).Get}).Wrap,
+		unwraps: 1,
 	},
 	{
-		name:       "apikey.Transport in the query",
-		attach:     func(req *http.Request) { req.URL.RawQuery += "&key=secret-key" },
-		credential: "secret-key",
-		wrap:       (&apikey.Transport{Key: "secret-key", In: apikey.Query, Name: "key"}).Wrap,
-		failing:    (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Query, Name: "key"}).Wrap,
+		name:    "apikey.Transport in the query",
+		attach:  func(req *http.Request) { req.URL.RawQuery += "&key=secret-key" },
+		secrets: []string{"secret-key"},
+		wrap:    (&apikey.Transport{Key: "secret-key", In: apikey.Query, Name: "key"}).Wrap,
+		failing: (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Query, Name: "key"}).Wrap,
+		unwraps: 1,
 	},
 	{
-		name:       "apikey.Transport in a cookie",
-		attach:     inHeader("Cookie", "key=secret-key"),
-		credential: "secret-key",
-		wrap:       (&apikey.Transport{Key: "secret-key", In: apikey.Cookie, Name: "key"}).Wrap,
-		failing:    (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Cookie, Name: "key"}).Wrap,
+		name:    "apikey.Transport in a cookie",
+		attach:  inHeader("Cookie", "key=secret-key"),
+		secrets: []string{"secret-key"},
+		wrap:    (&apikey.Transport{Key: "secret-key", In: apikey.Cookie, Name: "key"}).Wrap,
+		failing: (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Cookie, Name: "key"}).Wrap,
+		unwraps: 1,
 	},
 	{
-		name:       "Bearer",
-		attach:     inHeader("Authorization", "Bearer secret"),
-		credential: "Bearer secret",
-		wrap: func(base http.RoundTripper) http.RoundTripper {
-			return &transport.Bearer{Source: tokensource.Static("secret"), Base: base}
-		},
-		failing: func(base http.RoundTripper) http.RoundTripper {
-			return &transport.Bearer{Source: tokensource.Static(""), Base: base}
-		},
+		name:    "Bearer",
+		attach:  inHeader("Authorization", "Bearer secret"),
+		secrets: []string{"secret"},
+		wrap:    (&transport.Bearer{Source: tokensource.Static("secret")}).Wrap,
+		failing: (&transport.Bearer{Source: tokensource.Static("")}).Wrap,
+		unwraps: 1,
 	},
 	{
-		name:       "Refresh",
-		attach:     inHeader("Authorization", "Bearer secret"),
-		credential: "Bearer secret",
-		wrap: func(base http.RoundTripper) http.RoundTripper {
-			return &transport.Refresh{Source: unchanging{tokensource.Static("secret")}, Base: base}
-		},
-		failing: func(base http.RoundTripper) http.RoundTripper {
-			return &transport.Refresh{Source: unchanging{tokensource.Static("")}, Base: base}
-		},
+		name:    "Refresh",
+		attach:  inHeader("Authorization", "Bearer secret-1"),
+		secrets: []string{"secret-"},
+		wrap:    refresh,
+		failing: (&transport.Refresh{Source: unchanging{tokensource.Static("")}}).Wrap,
+		unwraps: 1,
 	},
 	{
-		name:       "Chain",
-		attach:     inHeader("Authorization", "Bearer secret"),
-		credential: "Bearer secret",
-		wrap: transport.Chain(
-			(&transport.Refresh{Source: unchanging{tokensource.Static("secret")}}).Wrap,
-			(&transport.Bearer{Source: tokensource.Static("other")}).Wrap,
-		),
+		name:    "Refresh of a static token",
+		attach:  inHeader("Authorization", "Bearer secret"),
+		secrets: []string{"secret"},
+		wrap:    (&transport.Refresh{Source: unchanging{tokensource.Static("secret")}}).Wrap,
+		unwraps: 1,
+	},
+	{
+		name:    "Chain of Refresh and Bearer, which the first one leaves nothing to do",
+		attach:  inHeader("Authorization", "Bearer secret-1"),
+		secrets: []string{"secret-"},
+		wrap:    transport.Chain(refresh, (&transport.Bearer{Source: tokensource.Static("other")}).Wrap),
 		failing: transport.Chain(
 			(&transport.Refresh{Source: unchanging{tokensource.Static("")}}).Wrap,
 			(&transport.Bearer{Source: tokensource.Static("other")}).Wrap,
 		),
+		unwraps: 2,
+	},
+	{
+		name: "Chain of four",
+		attach: func(req *http.Request) {
+			req.Header.Set("X-Api-Key", "secret-key")
+			req.Header.Set("Cookie", "sid=secret-cookie")
+			req.Header.Set("Authorization", "Bearer secret-1")
+			req.Header.Set("User-Agent", "program/1.0")
+		},
+		secrets: []string{"secret-"},
+		wrap: transport.Chain(
+			func(base http.RoundTripper) http.RoundTripper { return userAgent{base} },
+			(&apikey.Transport{Key: "secret-key"}).Wrap,
+			(&apikey.Transport{Key: "secret-cookie", In: apikey.Cookie, Name: "sid"}).Wrap,
+			refresh,
+		),
+		unwraps: 4,
+	},
+	{
+		name:    "Chain of Choose and an API key",
+		secrets: []string{"secret"},
+		wrap: transport.Chain(
+			choose(&digest.Transport{Username: "user", Password: "secret"}),
+			(&apikey.Transport{Key: "secret-key"}).Wrap,
+		),
+		options: []authtest.Option{authtest.Challenge(digestChallenge)},
+		unwraps: 2,
 	},
 }
 
-// challenged is a server in front of base that asks for Digest, except on
-// redirects. Every answer to that goes on to base as the same field.
-type challenged struct{ base http.RoundTripper }
+const digestChallenge = `Digest realm="authtest", nonce="n", qop="auth"`
 
-const answer = "Digest secret"
-
-func (c challenged) RoundTrip(req *http.Request) (*http.Response, error) {
-	switch {
-	case strings.HasPrefix(req.Header.Get("Authorization"), "Digest "):
-		r := *req
-		r.Header = req.Header.Clone()
-		r.Header.Set("Authorization", answer)
-		req = &r
-	case req.Response == nil:
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		resp := respond(req, http.StatusUnauthorized, "")
-		resp.Header.Set("WWW-Authenticate", `Digest realm="r", nonce="n", qop="auth"`)
-		return resp, nil
+// TestContract checks every decorator by the kit, and by what only we promise.
+func TestContract(t *testing.T) {
+	for _, d := range decorators {
+		t.Run(d.name, func(t *testing.T) {
+			options := append([]authtest.Option{authtest.Secret(d.secrets...)}, d.options...)
+			if d.failing != nil {
+				options = append(options, authtest.Failing(d.failing))
+			}
+			authtest.TestTransport(t, d.wrap, options...)
+			t.Run("attaches its credential and nothing else", func(t *testing.T) {
+				if d.attach == nil {
+					t.Skip("it depends on the challenge")
+				}
+				base := &recorder{}
+				req, err := http.NewRequest(http.MethodGet, "https://api.example.com/a?b=c&d", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header["x-odd"] = []string{"spelling"}
+				if _, err := d.wrap(base).RoundTrip(req); err != nil {
+					t.Fatal(err)
+				}
+				want := req.Clone(t.Context())
+				d.attach(want)
+				if diff := cmp.Diff(want.Header, base.sent[0].Header); diff != "" {
+					t.Errorf("Header sent (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(want.URL, base.sent[0].URL); diff != "" {
+					t.Errorf("URL sent (-want +got):\n%s", diff)
+				}
+			})
+			t.Run("base", func(t *testing.T) {
+				base := &recorder{}
+				rt := d.wrap(base)
+				for range d.unwraps {
+					rt = rt.(interface{ Unwrap() http.RoundTripper }).Unwrap()
+				}
+				if d.unwraps > 0 && rt != base {
+					t.Errorf("Unwrap ends at %T", rt)
+				}
+				// The default is that at the time of the call.
+				rt = d.wrap(nil)
+				saved := http.DefaultTransport
+				http.DefaultTransport = proxied{base}
+				defer func() { http.DefaultTransport = saved }()
+				req, err := http.NewRequest(http.MethodGet, "https://api.example.com/", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := rt.RoundTrip(req); err != nil || len(base.sent) != 1 {
+					t.Errorf("%d requests through http.DefaultTransport, error %v", len(base.sent), err)
+				}
+			})
+			t.Run("redirected", func(t *testing.T) {
+				if len(d.secrets) == 0 || d.attach == nil {
+					t.Skip("there is nothing to be seen")
+				}
+				testRedirects(t, d.wrap, d.secrets)
+			})
+		})
 	}
-	if req.URL.Path == "/learning" {
-		return respond(req, http.StatusOK, ""), nil
-	}
-	return c.Unwrap().RoundTrip(req)
 }
 
-func (c challenged) Unwrap() http.RoundTripper {
-	if c.base == nil {
+// testRedirects follows redirects of a careless server, within the origin and out.
+func testRedirects(t *testing.T, wrap transport.Middleware, secrets []string) {
+	hops := []string{"https://api.example.com/0", "/1", "https://API.example.com.:443/2", "https://example.net/3"}
+	tells := func(text string) bool {
+		for _, s := range secrets {
+			if strings.Contains(text, s) {
+				return true
+			}
+		}
+		return false
+	}
+	var (
+		sent  []bool // whether the credential was
+		shown strings.Builder
+	)
+	show := func(req *http.Request) { fmt.Fprintln(&shown, req.URL, req.Header) }
+	client := &http.Client{
+		Transport: wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
+			sent = append(sent, tells(fmt.Sprint(req.URL, req.Header)))
+			if tells(req.Referer()) {
+				t.Errorf("Referer is %s", req.Referer())
+			}
+			resp := respond(req, http.StatusOK, "")
+			if n := len(sent); n < len(hops) {
+				resp.StatusCode = http.StatusFound
+				// It repeats the query that it was sent.
+				resp.Header.Set("Location", hops[n]+"?"+req.URL.RawQuery)
+			}
+			return resp, nil
+		})),
+		CheckRedirect: func(req *http.Request, via []*http.Request) error { show(req); return nil },
+	}
+	resp, err := client.Get(hops[0] + "?b=c&d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]bool{true, true, true, false}, sent); diff != "" {
+		t.Errorf("hops with the credential (-want +got):\n%s", diff)
+	}
+	for show(resp.Request); resp.Request.Response != nil; show(resp.Request) {
+		resp = resp.Request.Response
+		fmt.Fprintln(&shown, resp.Header)
+	}
+	if tells(shown.String()) {
+		t.Errorf("the caller sees the credential:\n%s", &shown)
+	}
+}
+
+// A recorder is a base that accepts everything.
+type recorder struct{ sent []*http.Request }
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.sent = append(r.sent, req)
+	return respond(req, http.StatusOK, ""), nil
+}
+
+// refresh wraps base by a Refresh whose source always has a newer token.
+func refresh(base http.RoundTripper) http.RoundTripper {
+	var n atomic.Int32
+	session := &tokensource.Session{MaxForced: -1, Grant: func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+		return &oauth2.Token{AccessToken: fmt.Sprint("secret-", n.Add(1)), RefreshToken: "secret-refresh"}, nil
+	}}
+	return &transport.Refresh{Source: session, Base: base}
+}
+
+// userAgent is a stranger's decorator.
+type userAgent struct{ Base http.RoundTripper }
+
+func (u userAgent) RoundTrip(req *http.Request) (*http.Response, error) {
+	r := *req
+	r.Header = maps.Clone(req.Header)
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	r.Header.Set("User-Agent", "program/1.0")
+	resp, err := u.Unwrap().RoundTrip(&r)
+	if err == nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+func (u userAgent) Unwrap() http.RoundTripper {
+	if u.Base == nil {
 		return http.DefaultTransport
 	}
-	return c.base
+	return u.Base
 }
 
-func (c challenged) CloseIdleConnections() {
-	c.base.(interface{ CloseIdleConnections() }).CloseIdleConnections()
-}
-
-// experienced wraps a challenged base by wrap, and has the result know already
-// what is asked for: a body that cannot be sent again cannot wait for that.
-func experienced(wrap transport.Middleware) transport.Middleware {
-	return func(base http.RoundTripper) http.RoundTripper {
-		rt := wrap(challenged{base})
-		if req, err := http.NewRequest(http.MethodGet, "https://api.example.com/learning", nil); err == nil {
-			_, _ = rt.RoundTrip(req)
-		}
-		return rt
+func (u userAgent) CloseIdleConnections() {
+	if c, ok := u.Base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
 	}
 }
 
@@ -249,7 +390,9 @@ func (p proxied) Unwrap() http.RoundTripper {
 }
 
 func (p proxied) CloseIdleConnections() {
-	p.RoundTripper.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+	if c, ok := p.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 func viaProxy(base http.RoundTripper, username string) http.RoundTripper {
@@ -276,260 +419,3 @@ func (unchanging) Renew(context.Context, *oauth2.Token) (*oauth2.Token, error) {
 	return nil, tokensource.ErrUnchanged
 }
 
-// countedBody counts how often it is closed.
-type countedBody struct {
-	io.Reader
-	closed atomic.Int32
-}
-
-func (b *countedBody) Close() error { b.closed.Add(1); return nil }
-
-// sender reads and closes the request's body, as a Transport does, and answers
-// with status.
-func sender(status int, body string, sent *[]*http.Request) transport.Func {
-	return func(req *http.Request) (*http.Response, error) {
-		if req.Body != nil {
-			io.Copy(io.Discard, req.Body)
-			req.Body.Close()
-		}
-		*sent = append(*sent, req)
-		return respond(req, status, body), nil
-	}
-}
-
-// newRequest returns a request with something in every field that a decorator
-// might touch.
-func newRequest(t *testing.T) (*http.Request, *countedBody) {
-	t.Helper()
-	body := &countedBody{Reader: strings.NewReader("payload")}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/a?b=c&d", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header["X-Many"] = []string{"one", "two"}
-	req.Header["x-odd"] = []string{"spelling"}
-	req.ContentLength = int64(len("payload"))
-	req.Trailer = http.Header{"X-Sum": nil}
-	return req, body
-}
-
-// redirects are chains of hops, with the hops that the credential goes to.
-var redirects = []struct {
-	name string
-	hops []string
-	want []bool
-}{
-	{"within the origin", []string{"https://api.example.com/0", "/1", "https://API.example.com.:443/2"}, []bool{true, true, true}},
-	{"to another host", []string{"https://api.example.com/0", "https://example.net/1", "https://example.net/2"}, []bool{true, false, false}},
-	{"to another port", []string{"https://api.example.com/0", "https://api.example.com:8443/1"}, []bool{true, false}},
-	{"to a subdomain", []string{"https://example.com/0", "https://api.example.com/1"}, []bool{true, false}},
-	{"to plain http", []string{"https://api.example.com/0", "http://api.example.com/1"}, []bool{true, false}},
-	{"there and back", []string{"https://api.example.com/0", "https://example.net/1", "https://api.example.com/2", "/3"}, []bool{true, false, false, false}},
-}
-
-func TestContract(t *testing.T) {
-	for _, d := range decorators {
-		t.Run(d.name, func(t *testing.T) {
-			t.Run("request unmodified", func(t *testing.T) {
-				var sent []*http.Request
-				req, body := newRequest(t)
-				header, url, trailer := req.Header.Clone(), *req.URL, req.Trailer.Clone()
-				if _, err := d.wrap(sender(200, "", &sent)).RoundTrip(req); err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(header, req.Header); diff != "" {
-					t.Errorf("Header (-want +got):\n%s", diff)
-				}
-				if diff := cmp.Diff(trailer, req.Trailer); diff != "" {
-					t.Errorf("Trailer (-want +got):\n%s", diff)
-				}
-				if diff := cmp.Diff(url, *req.URL); diff != "" {
-					t.Errorf("URL (-want +got):\n%s", diff)
-				}
-				if req.Body != body || req.ContentLength != 7 || req.GetBody != nil {
-					t.Error("Body, ContentLength or GetBody replaced")
-				}
-				if len(sent) != 1 || sent[0] == req {
-					t.Fatalf("%d requests sent, or the caller's own", len(sent))
-				}
-				want := req.Clone(t.Context())
-				d.attach(want)
-				if diff := cmp.Diff(want.Header, sent[0].Header); diff != "" {
-					t.Errorf("Header sent (-want +got):\n%s", diff)
-				}
-				if diff := cmp.Diff(want.URL, sent[0].URL); diff != "" {
-					t.Errorf("URL sent (-want +got):\n%s", diff)
-				}
-			})
-			t.Run("body closed once", func(t *testing.T) {
-				var sent []*http.Request
-				broken := transport.Func(func(req *http.Request) (*http.Response, error) {
-					req.Body.Close()
-					return nil, errors.New("no connection")
-				})
-				for name, rt := range map[string]http.RoundTripper{
-					"success":      d.wrap(sender(200, "", &sent)),
-					"rejection":    d.wrap(sender(401, "", &sent)),
-					"base error":   d.wrap(broken),
-					"source error": d.failing(sender(200, "", &sent)),
-				} {
-					req, body := newRequest(t)
-					resp, err := rt.RoundTrip(req)
-					if (resp == nil) == (err == nil) {
-						t.Errorf("%s: response %v and error %v", name, resp, err)
-					}
-					if n := body.closed.Load(); n != 1 {
-						t.Errorf("%s: body closed %d times", name, n)
-					}
-				}
-			})
-			t.Run("response untouched", func(t *testing.T) {
-				for _, status := range []int{200, 302, 401, 403, 500} {
-					var inner *http.Response
-					rt := d.wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
-						inner = respond(req, status, "answer")
-						inner.Header.Set("WWW-Authenticate", "Unknown")
-						return inner, nil
-					}))
-					req, _ := newRequest(t)
-					resp, err := rt.RoundTrip(req)
-					if err != nil {
-						t.Fatal(err)
-					}
-					body, err := io.ReadAll(resp.Body)
-					if resp != inner || resp.StatusCode != status || string(body) != "answer" || err != nil {
-						t.Errorf("status %d: got %d %q, %v", status, resp.StatusCode, body, err)
-					}
-					if resp.Request != req {
-						t.Errorf("status %d: resp.Request is not the caller's", status)
-					}
-				}
-			})
-			t.Run("default base", func(t *testing.T) {
-				var sent []*http.Request
-				rt := d.wrap(nil)
-				saved := http.DefaultTransport
-				http.DefaultTransport = proxied{sender(200, "", &sent)}
-				defer func() { http.DefaultTransport = saved }()
-				req, _ := newRequest(t)
-				if _, err := rt.RoundTrip(req); err != nil || len(sent) != 1 {
-					t.Errorf("%d requests through http.DefaultTransport, error %v", len(sent), err)
-				}
-			})
-			t.Run("idle connections", func(t *testing.T) {
-				base := &idleCloser{}
-				rt, ok := d.wrap(base).(interface{ CloseIdleConnections() })
-				if !ok {
-					t.Fatal("no CloseIdleConnections")
-				}
-				rt.CloseIdleConnections()
-				if base.closed != 1 {
-					t.Errorf("forwarded %d times", base.closed)
-				}
-			})
-			t.Run("unwraps", func(t *testing.T) {
-				if d.proxy {
-					t.Skip("to the http.Transport")
-				}
-				base := &idleCloser{}
-				var rt http.RoundTripper = d.wrap(base)
-				for range 10 {
-					u, ok := rt.(interface{ Unwrap() http.RoundTripper })
-					if !ok {
-						break
-					}
-					rt = u.Unwrap()
-				}
-				if rt != base {
-					t.Errorf("Unwrap ends at %T", rt)
-				}
-			})
-			t.Run("concurrent use", func(t *testing.T) {
-				rt := d.wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
-					body, err := io.ReadAll(req.Body)
-					req.Body.Close()
-					return respond(req, 200, string(body)), err
-				}))
-				var wg sync.WaitGroup
-				for i := range 50 {
-					wg.Go(func() {
-						want := fmt.Appendf(nil, "message %d", i)
-						req, _ := http.NewRequest(http.MethodPost, "https://api.example.com/", bytes.NewReader(want))
-						resp, err := rt.RoundTrip(req)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						got, _ := io.ReadAll(resp.Body)
-						if diff := cmp.Diff(want, got); diff != "" {
-							t.Errorf("(-want +got):\n%s", diff)
-						}
-					})
-				}
-				wg.Wait()
-			})
-			for _, r := range redirects {
-				t.Run("redirected "+r.name, func(t *testing.T) {
-					if d.proxy {
-						t.Skip("every hop is the proxy's")
-					}
-					var sent []*http.Request
-					shown := &bytes.Buffer{} // what the caller gets to see
-					show := func(req *http.Request) { fmt.Fprintln(shown, req.URL, req.Header) }
-					client := &http.Client{
-						Transport: d.wrap(transport.Func(func(req *http.Request) (*http.Response, error) {
-							sent = append(sent, req)
-							resp := respond(req, http.StatusOK, "")
-							if n := len(sent); n < len(r.hops) {
-								resp.StatusCode = http.StatusFound
-								// As careless servers do, with the query that they were sent.
-								resp.Header.Set("Location", r.hops[n]+"?"+req.URL.RawQuery)
-							}
-							return resp, nil
-						})),
-						CheckRedirect: func(req *http.Request, via []*http.Request) error { show(req); return nil },
-					}
-					resp, err := client.Get(r.hops[0] + "?b=c&d")
-					if err != nil {
-						t.Fatal(err)
-					}
-					var got []bool
-					for _, req := range sent {
-						got = append(got, strings.Contains(fmt.Sprint(req.URL, req.Header), d.credential))
-						if strings.Contains(req.Referer(), d.credential) {
-							t.Errorf("Referer is %s", req.Referer())
-						}
-					}
-					if diff := cmp.Diff(r.want, got); diff != "" {
-						t.Errorf("hops with the credential (-want +got):\n%s", diff)
-					}
-					for show(resp.Request); resp.Request.Response != nil; show(resp.Request) {
-						resp = resp.Request.Response
-						fmt.Fprintln(shown, resp.Header)
-					}
-					if strings.Contains(shown.String(), d.credential) {
-						t.Errorf("the caller sees the credential:\n%s", shown)
-					}
-				})
-			}
-			t.Run("no secret in errors", func(t *testing.T) {
-				if d.proxy {
-					t.Skip("plain http is what it is for")
-				}
-				req, _ := newRequest(t)
-				req.URL.Scheme = "http"
-				_, err := d.wrap(nil).RoundTrip(req)
-				if !errors.Is(err, transport.ErrInsecureOrigin) || strings.Contains(err.Error(), "secret") {
-					t.Errorf("got %v", err)
-				}
-			})
-		})
-	}
-}
-
-type idleCloser struct {
-	http.RoundTripper
-	closed int
-}
-
-func (c *idleCloser) CloseIdleConnections() { c.closed++ }

@@ -9,13 +9,12 @@ import (
 )
 
 // full returns a request with something in every field that a decorator might
-// touch.
+// touch, but no User-Agent: to set that is what some are for.
 func (p *probe) full() (*http.Request, *bodies) {
 	req, b := p.post()
 	req.Header["Accept"] = append(make([]string, 0, 4), "text/plain") // with room behind
 	req.Header["X-Many"] = append(make([]string, 0, 4), "one", "two")
 	req.Header["x-odd"] = []string{"spelling"}
-	req.Header["User-Agent"] = []string{"authtest"}
 	req.URL.RawPath = "/items"
 	req.URL.Fragment = "fragment"
 	req.Host = "virtual.example.com"
