@@ -13,7 +13,7 @@ COVERED  := transport tokensource basic apikey challenge digest
 
 export GOFLAGS := -mod=readonly
 
-.PHONY: help demo test race fuzz cover lint fmt bench integration
+.PHONY: help demo test race fuzz cover lint fmt bench integration peers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,6 +51,7 @@ lint: bin/staticcheck-$(STATICCHECK) bin/gofumpt-$(GOFUMPT) ## vet, go fix, gofu
 	go build -o /dev/null ./examples/...
 	go mod tidy -diff
 	cd integration && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
+	cd integration/peers && go vet ./... && go fix -diff ./... && ../../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 
 fmt: bin/gofumpt-$(GOFUMPT) ## format the code
 	bin/gofumpt-$(GOFUMPT) -w .
@@ -60,6 +61,10 @@ bench: ## the benchmarks, with allocations
 
 integration: ## against real authorization servers, web servers and a proxy
 	cd integration && go test -p 1 $(RACE) -shuffle=on -count=$(COUNT) ./...
+	cd integration/peers && go test -shuffle=on -count=$(COUNT) ./...
+
+peers: ## the contract kit on public RoundTrippers: README.md's table
+	cd integration/peers && go run . ../../README.md
 
 bin/staticcheck-$(STATICCHECK):
 	GOFLAGS= GOBIN=$(CURDIR)/bin go install honnef.co/go/tools/cmd/staticcheck@v$(STATICCHECK)

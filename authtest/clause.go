@@ -173,7 +173,7 @@ func init() {
 			"watching the body of a rejection that was followed by another attempt", (*probe).discardedResponse,
 		},
 		{
-			EndlessRejection, "RFC 9110 section 9.5, of denial of service by size: what is discarded is read within a bound",
+			EndlessRejection, "RFC 9110 section 17.5: what is discarded is read within a bound",
 			"a rejection whose body gives a megabyte and then nothing, without an end", (*probe).endlessRejection,
 		},
 		{
@@ -249,7 +249,7 @@ func init() {
 			"a request after one in which the base panicked", (*probe).panicInBase,
 		},
 		{
-			Redirects, "RFC 9110 section 11.5: a credential belongs to its protection space; section 15.4 on redirects",
+			Redirects, "RFC 9110 sections 11.5 and 17.16.3, a credential belongs to its protection space; section 15.4 on redirects",
 			"an http.Client that follows redirects to other hosts, ports, schemes and subdomains, and back", (*probe).redirects,
 		},
 		{
@@ -257,11 +257,11 @@ func init() {
 			"sending a request for the same host by http", (*probe).plainHTTP,
 		},
 		{
-			SecretInErrors, "RFC 9110 section 17.16.3 and OWASP's logging guide: errors are logged",
+			SecretInErrors, "RFC 9110 section 17.16.1, confidentiality of credentials: errors are logged",
 			"looking for the credential in the texts of errors of the base, the context, http.Client, and its own", (*probe).secretInErrors,
 		},
 		{
-			SecretInPrinting, "package fmt prints the exported fields of what it is given; logs do so by accident",
+			SecretInPrinting, "RFC 9110 section 17.16.1, confidentiality of credentials: what is printed or logged in passing",
 			"looking for the credential in what %v, %+v, %#v, %s, JSON and slog print", (*probe).secretInPrinting,
 		},
 	}

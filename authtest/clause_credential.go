@@ -18,10 +18,11 @@ func (p *probe) meet() http.RoundTripper {
 	base := &recorder{answer: accept}
 	rt := p.decorator(base)
 	req, _ := p.post()
+	asked := req.Clone(p.ctx) // some modify the request itself
 	p.read(p.must(rt, req))
 	seen := ""
 	for _, a := range base.list() {
-		seen += p.credential(req, a.Request)
+		seen += p.credential(asked, a.Request)
 	}
 	switch {
 	case seen != "":
@@ -33,31 +34,36 @@ func (p *probe) meet() http.RoundTripper {
 	return nil
 }
 
-// hops returns chains of redirects. All but the first hop of each are for
+// chains returns chains of redirects. All but the first hop of each are for
 // others; of the last, so is the way back.
-func (p *probe) hops() map[string][]string {
+func (p *probe) chains() []chain {
 	u, _ := url.Parse(p.origin)
 	host, port := u.Hostname(), "8443"
 	if u.Port() == port {
 		port = "9443"
 	}
-	return map[string][]string{
-		"to another host":                  {"https://example.net", "https://example.net"},
-		"to another port":                  {"https://" + host + ":" + port},
-		"to a subdomain":                   {"https://sub." + u.Host},
-		"to plain http":                    {"http://" + u.Host},
-		"to a name that begins alike":      {"https://" + host + ".example.net"},
-		"to a URL with the host as a user": {"https://" + host + "@example.net"},
-		"to a host that wants credentials": {"https://" + greedy},
-		"there and back":                   {"https://example.net", p.origin},
+	return []chain{
+		{"to another host", []string{"https://example.net", "https://example.net"}},
+		{"to another port", []string{"https://" + host + ":" + port}},
+		{"to a subdomain", []string{"https://sub." + u.Host}},
+		{"to plain http", []string{"http://" + u.Host}},
+		{"to a name that begins alike", []string{"https://" + host + ".example.net"}},
+		{"to a URL with the host as a user", []string{"https://" + host + "@example.net"}},
+		{"to a host that wants credentials", []string{"https://" + greedy}},
+		{"there and back", []string{"https://example.net", p.origin}},
 	}
+}
+
+type chain struct {
+	name string
+	hops []string
 }
 
 const greedy = "greedy.example.net"
 
 func (p *probe) redirects() {
 	p.meet()
-	for name, hops := range p.hops() {
+	for _, c := range p.chains() {
 		var mu sync.Mutex
 		given := map[string]*http.Request{} // to the decorator, by path
 		rt := p.decorator(base(func(req *http.Request) (*http.Response, error) {
@@ -70,22 +76,22 @@ func (p *probe) redirects() {
 			var n int
 			if _, err := fmt.Sscanf(req.URL.Path, redirected+"%d", &n); err == nil && asked != nil {
 				if place := p.credential(asked, req); place != "" {
-					p.errorf("%s: redirected to %s, the request has a credential in %s", name, strings.Join(hops[:n], " and "), place)
+					p.errorf("%s: redirected to %s, the request has a credential in %s", c.name, strings.Join(c.hops[:n], " and "), place)
 				}
 				if req.URL.Hostname() == greedy {
 					return p.reject(req, http.NoBody), nil
 				}
 			}
 			resp := respond(req, http.StatusOK, "")
-			if n < len(hops) {
+			if n < len(c.hops) {
 				resp.StatusCode = http.StatusFound
-				resp.Header.Set("Location", fmt.Sprint(hops[n], redirected, n+1))
+				resp.Header.Set("Location", fmt.Sprint(c.hops[n], redirected, n+1))
 			}
 			return resp, nil
 		}))
 		client := &http.Client{Transport: base(func(req *http.Request) (*http.Response, error) {
 			mu.Lock()
-			given[req.URL.Path] = req
+			given[req.URL.Path] = req.Clone(p.ctx)
 			mu.Unlock()
 			return rt.RoundTrip(req)
 		})}
@@ -103,9 +109,10 @@ func (p *probe) plainHTTP() {
 	rt := p.decorator(base)
 	req, _ := p.post()
 	req.URL.Scheme = "http"
+	asked := req.Clone(p.ctx)
 	_, _ = p.roundTrip(rt, req)
 	for _, a := range base.list() {
-		if place := p.credential(req, a.Request); place != "" {
+		if place := p.credential(asked, a.Request); place != "" {
 			p.errorf("a request for http://%s was sent with a credential in %s", req.URL.Host, place)
 		}
 	}
@@ -145,20 +152,22 @@ func (p *probe) secretInErrors() {
 
 func (p *probe) secretInPrinting() {
 	rt := p.meet()
-	printed := map[string]string{}
+	check := func(how, what string) {
+		if !p.tells(what) {
+			return
+		}
+		what = p.redact(what)
+		p.errorf("%s prints the credential: %.100s", how, what[max(0, strings.Index(what, redaction)-40):])
+	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		printed[format] = fmt.Sprintf(format, rt)
+		check(format, fmt.Sprintf(format, rt))
 	}
 	if text, err := json.Marshal(rt); err == nil {
-		printed["encoding/json"] = string(text)
+		check("encoding/json", string(text))
 	}
 	var text, lines bytes.Buffer
 	slog.New(slog.NewTextHandler(&text, nil)).Info("", "transport", rt)
+	check("slog.TextHandler", text.String())
 	slog.New(slog.NewJSONHandler(&lines, nil)).Info("", "transport", rt)
-	printed["log/slog"] = text.String() + lines.String()
-	for how, what := range printed {
-		if p.tells(what) {
-			p.errorf("%s prints the credential: %s", how, what)
-		}
-	}
+	check("slog.JSONHandler", lines.String())
 }

@@ -269,10 +269,12 @@ func (p *probe) tells(text string) bool {
 	return false
 }
 
+const redaction = "[secret]"
+
 // redact takes the secrets out of text.
 func (p *probe) redact(text string) string {
 	for _, s := range p.known() {
-		text = strings.ReplaceAll(text, s, "[secret]")
+		text = strings.ReplaceAll(text, s, redaction)
 	}
 	return text
 }
