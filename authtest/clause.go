@@ -134,7 +134,7 @@ func init() {
 	clauses = []clause{
 		{
 			RequestUnmodified, roundTripper + `"RoundTrip should not modify the request, except for consuming and closing the Request's Body"`,
-			"comparing a request that has something in every field with a copy from before, after it was accepted and after it was rejected once", (*probe).requestUnmodified,
+			"comparing a request that has something in every field with a copy from before, after it was accepted, after it was rejected once, and after an error", (*probe).requestUnmodified,
 		},
 		{
 			NilHeader, `net/http.Client and net/http.Transport, which take a Request{Method, URL}`,
@@ -142,7 +142,7 @@ func init() {
 		},
 		{
 			RequestForwarded, request + "the meaning of its fields; RFC 9110 section 9.2",
-			"comparing what arrives at the base with what was sent, with a body, without one, and with NoBody", (*probe).requestForwarded,
+			"comparing what arrives at the base with what was sent, on every attempt after a rejection, with a body, without one, and with NoBody", (*probe).requestForwarded,
 		},
 		{
 			BodyClosedOnSuccess, roundTripper + `"RoundTrip must always close the body"`,

@@ -200,7 +200,7 @@ var flaws = []flaw{
 	})},
 	{authtest.BodyClosedOnEarlyResponse, "closes what is being read", inside(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		body, resp, err := watched(next, req)
-		if err == nil && resp.StatusCode == http.StatusUnauthorized && req.Body != nil && !body.ended.Load() {
+		if err == nil && resp.StatusCode == http.StatusUnauthorized && body.ReadCloser != nil && !body.ended.Load() {
 			body.Close()
 		}
 		return resp, err
@@ -223,7 +223,7 @@ var flaws = []flaw{
 	{authtest.BodyComplete, "sends what is left of the first body", func(base http.RoundTripper) http.RoundTripper {
 		var again bool
 		return inside(func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-			if again && req.Header.Get("Expect") == "" {
+			if again && req.Header.Get("Expect") == "" && req.ContentLength > 0 {
 				req.Body.Close()
 				return changed(next, req, func(r *http.Request) { r.Body = noClose{strings.NewReader("")} })
 			}
