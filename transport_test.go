@@ -183,6 +183,21 @@ var decorators = []struct {
 		unwraps: 1,
 	},
 	{
+		name:    "Refresh that buffers",
+		attach:  inHeader("Authorization", "Bearer secret-1"),
+		secrets: []string{"secret-"},
+		wrap: func(base http.RoundTripper) http.RoundTripper {
+			rt := refresh(base).(*transport.Refresh)
+			rt.ReplayBuffer = 1 << 20
+			return rt
+		},
+		options: []authtest.Option{
+			authtest.Skip(authtest.StreamedRequest, "ReplayBuffer says that it is read first"),
+			authtest.Skip(authtest.ExpectContinue, "ReplayBuffer says that it is read first"),
+		},
+		unwraps: 1,
+	},
+	{
 		name:    "Chain of Refresh and Bearer, which the first one leaves nothing to do",
 		attach:  inHeader("Authorization", "Bearer secret-1"),
 		secrets: []string{"secret-"},
@@ -418,4 +433,3 @@ type unchanging struct{ tokensource.Source }
 func (unchanging) Renew(context.Context, *oauth2.Token) (*oauth2.Token, error) {
 	return nil, tokensource.ErrUnchanged
 }
-

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -360,38 +359,6 @@ func TestPassingThrough(t *testing.T) {
 			t.Errorf("(-own +sent):\n%s", diff)
 		}
 	})
-}
-
-func TestConcurrentUse(t *testing.T) {
-	type from struct{}
-	for _, p := range places {
-		t.Run(p.name, func(t *testing.T) {
-			rt := &apikey.Transport{
-				In: p.in, Name: p.as,
-				Source: func(ctx context.Context) (string, error) { return ctx.Value(from{}).(string), nil },
-				Base: transport.Func(func(req *http.Request) (*http.Response, error) {
-					want := newRequest(t, apiURL)
-					p.add(want, p.as, req.Context().Value(from{}).(string))
-					if diff := cmp.Diff(wire(want), wire(req)); diff != "" {
-						t.Errorf("(-want +got):\n%s", diff)
-					}
-					return &http.Response{Body: http.NoBody}, nil
-				}),
-			}
-			shared := newRequest(t, apiURL)
-			var wg sync.WaitGroup
-			for i := range 20 {
-				wg.Go(func() {
-					for range 20 {
-						if _, err := rt.RoundTrip(shared.WithContext(context.WithValue(t.Context(), from{}, fmt.Sprint("key", i)))); err != nil {
-							t.Error(err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-		})
-	}
 }
 
 type idleCloser struct {

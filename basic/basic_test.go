@@ -11,7 +11,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -340,31 +339,6 @@ func TestPassingThrough(t *testing.T) {
 			t.Errorf("%v, Authorization (-want +got):\n%s", err, diff)
 		}
 	})
-}
-
-func TestConcurrentUse(t *testing.T) {
-	type key struct{}
-	rt := &basic.Transport{
-		Credentials: func(ctx context.Context) (string, string, error) { return ctx.Value(key{}).(string), "secret", nil },
-		Base: transport.Func(func(req *http.Request) (*http.Response, error) {
-			if user, _, _ := req.BasicAuth(); user != req.Context().Value(key{}) {
-				t.Errorf("the request of %v went as %s", req.Context().Value(key{}), user)
-			}
-			return &http.Response{Body: http.NoBody}, nil
-		}),
-	}
-	shared := newRequest(t)
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			for range 50 {
-				if _, err := rt.RoundTrip(shared.WithContext(context.WithValue(t.Context(), key{}, fmt.Sprint("user", i)))); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 type idleCloser struct {

@@ -369,24 +369,6 @@ func TestWrapKeepsTheFields(t *testing.T) {
 	}
 }
 
-// Without a Base it is http.DefaultTransport, at the time of the call.
-func TestDefaultTransport(t *testing.T) {
-	g := newGuard(t)
-	before := http.DefaultTransport
-	defer func() { http.DefaultTransport = before }()
-	http.DefaultTransport = g
-	want(t, &digest.Transport{Username: username, Password: password}, get(t), http.StatusOK, "")
-	if _, err := (&digest.Proxy{Username: username, Password: password}).RoundTrip(get(t)); err == nil {
-		t.Error("a Proxy without an http.Transport reports no error")
-	}
-	server := httptest.NewServer(echo)
-	t.Cleanup(server.Close)
-	g = newGuard(t)
-	_, http.DefaultTransport = through(t, newProxy(t, g, nil))
-	want(t, &digest.Proxy{Username: username, Password: password}, post(t, server.URL), http.StatusOK, "a body")
-	g.wantLog(t, "bare", "n1/1 ok")
-}
-
 // A URL that cannot be sent to is an error.
 func TestNoOrigin(t *testing.T) {
 	for _, audience := range []*transport.Audience{nil, {Origins: []string{"https://example.com"}}} {

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"net/url"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -282,107 +279,6 @@ func TestIntegrity(t *testing.T) {
 		b.wantEachClosedOnce(t)
 		g.wantLog(t, "bare")
 	})
-}
-
-// everything returns a request in which every field is set that a client may
-// set.
-func everything(t *testing.T) (*http.Request, *bodies) {
-	req, b := replayable(t, "a body")
-	req.Cancel = make(chan struct{}) //lint:ignore SA1019 http.Client sets it
-	req.Header = http.Header{
-		"Accept":     append(make([]string, 0, 4), "application/json"),
-		"X-Many":     {"1", "2"},
-		"x-odd-Case": {"3"},
-		"Expect":     {"100-continue"},
-		// Room for a value that must not be written into.
-		"Authorization":       make([]string, 0, 4),
-		"Proxy-Authorization": make([]string, 0, 4),
-	}
-	req.URL.User = url.UserPassword("u", "p")
-	req.Host = "virtual.example.com"
-	req.TransferEncoding = append(make([]string, 0, 4), "chunked")
-	req.Trailer = http.Header{"X-Sum": nil}
-	req.Close = true
-	req.Response = &http.Response{Request: get(t)}
-	return req, b
-}
-
-// snap returns what each field of req holds and where that is.
-func snap(req *http.Request) map[string]string {
-	fields := map[string]string{}
-	v := reflect.ValueOf(*req)
-	for i := range v.NumField() {
-		name, f := v.Type().Field(i).Name, v.Field(i)
-		switch f.Kind() {
-		case reflect.Interface: // Body, and the context
-			fields[name] = fmt.Sprintf("%#x", f.Elem().Pointer())
-		case reflect.Map, reflect.Func, reflect.Chan, reflect.Pointer, reflect.Slice:
-			fields[name] = fmt.Sprintf("%#x", f.Pointer())
-		default:
-			fields[name] = fmt.Sprint(f)
-		}
-	}
-	fields["URL"] += fmt.Sprintf(" %+v", *req.URL)
-	fields["TransferEncoding"] += fmt.Sprintf(" %q", req.TransferEncoding[:cap(req.TransferEncoding)])
-	for key, values := range req.Header {
-		fields["Header "+key] = fmt.Sprintf("%p %q", values, values[:cap(values)])
-	}
-	return fields
-}
-
-// alike returns what must be equal on the caller's request and every attempt.
-func alike(req *http.Request) map[string]any {
-	h := maps.Clone(req.Header)
-	h.Del("Authorization")
-	return map[string]any{
-		"Method": req.Method, "URL": req.URL.String(), "Host": req.Host, "Proto": req.Proto, "Header": h,
-		"ContentLength": req.ContentLength, "TransferEncoding": req.TransferEncoding, "Close": req.Close,
-		"Trailer": reflect.ValueOf(req.Trailer).Pointer(), "Cancel": reflect.ValueOf(*req).FieldByName("Cancel").Pointer(),
-		"Response": reflect.ValueOf(req.Response).Pointer(), "GetBody": reflect.ValueOf(req.GetBody).Pointer(),
-		"Context": fmt.Sprintf("%p", req.Context()),
-	}
-}
-
-func TestAttemptsAreCopies(t *testing.T) {
-	for _, qop := range []string{"auth", "auth-int"} {
-		g := newGuard(t)
-		g.qop = qop
-		var attempts []*http.Request
-		var got []map[string]any
-		rt := g.client()
-		rt.Base = transport.Func(func(req *http.Request) (*http.Response, error) {
-			attempts, got = append(attempts, req), append(got, alike(req))
-			resp, err := g.RoundTrip(req)
-			req.Header.Set("X-Spoiled", "by the base") // which may do with its request what it likes
-			resp.Request = req
-			return resp, err
-		})
-		for range 2 {
-			req, b := everything(t)
-			before, same := snap(req), alike(req)
-			resp, err := rt.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantResponse(t, resp, http.StatusOK, "a body")
-			if resp.Request != req {
-				t.Error("the response's request is not the caller's")
-			}
-			if diff := cmp.Diff(before, snap(req)); diff != "" {
-				t.Errorf("request (-before +after):\n%s", diff)
-			}
-			for i := range attempts {
-				if diff := cmp.Diff(same, got[i]); diff != "" {
-					t.Errorf("attempt %d (-caller's +sent):\n%s", i, diff)
-				}
-				if attempts[i] == req || i > 0 && attempts[i] == attempts[i-1] {
-					t.Errorf("attempt %d is not a request of its own", i)
-				}
-			}
-			b.wantEachClosedOnce(t)
-			attempts, got = nil, nil
-		}
-	}
 }
 
 var errLost = errors.New("connection lost")

@@ -1,7 +1,6 @@
 package digest_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -12,9 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/authtrip/authtrip/digest"
 	"github.com/authtrip/authtrip/transport"
@@ -98,105 +95,6 @@ func TestWireOptions(t *testing.T) {
 	g.wantLog(t, "bare", "n1/1 ok", "n1/2 ok")
 }
 
-func TestWireUpgrade(t *testing.T) {
-	server, _, client := serve(t, newGuard(t), func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "echo")
-		w.WriteHeader(http.StatusSwitchingProtocols)
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		line, _ := rw.ReadString('\n')
-		rw.WriteString("echo " + line)
-		rw.Flush()
-	})
-	req := newRequest(t, http.MethodGet, server.URL, nil)
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "echo")
-	resp := send(t, client, req)
-	conn, ok := resp.Body.(io.ReadWriteCloser)
-	if resp.StatusCode != http.StatusSwitchingProtocols || !ok {
-		t.Fatalf("got status %d and a %T", resp.StatusCode, resp.Body)
-	}
-	io.WriteString(conn, "hello\n")
-	if got, err := bufio.NewReader(conn).ReadString('\n'); got != "echo hello\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
-// A summing body announces its digest in the Trailer once it is read.
-type summing struct {
-	io.Reader
-	req *http.Request
-}
-
-func (s *summing) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if err == io.EOF {
-		s.req.Trailer.Set("X-Sum", "42")
-	}
-	return n, err
-}
-
-func (s *summing) Close() error { return nil }
-
-func TestWireChunkedWithTrailers(t *testing.T) {
-	for _, qop := range []string{"auth", "auth-int"} {
-		g := newGuard(t)
-		g.qop = qop
-		var got []string
-		handler := g.before(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Trailer", "X-Answer-Sum")
-			io.Copy(w, r.Body)
-			w.Header().Set("X-Answer-Sum", "43")
-		}))
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			handler.ServeHTTP(w, r)
-			got = append(got, fmt.Sprint(r.TransferEncoding, r.Trailer))
-		}))
-		t.Cleanup(server.Close)
-		rt := &digest.Transport{Username: username, Password: password, Base: server.Client().Transport}
-		req := newRequest(t, http.MethodPost, server.URL, nil)
-		body := func() (io.ReadCloser, error) { return &summing{strings.NewReader("a body"), req}, nil }
-		req.Body, _ = body()
-		req.GetBody, req.ContentLength = body, -1
-		req.Trailer = http.Header{"X-Sum": nil}
-		resp, err := rt.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantResponse(t, resp, http.StatusOK, "a body")
-		if sum := resp.Trailer.Get("X-Answer-Sum"); sum != "43" {
-			t.Errorf("the response's trailer has %q", sum)
-		}
-		if diff := cmp.Diff([]string{"[chunked] map[X-Sum:[42]]", "[chunked] map[X-Sum:[42]]"}, got); diff != "" {
-			t.Errorf("requests (-want +got):\n%s", diff)
-		}
-	}
-}
-
-func TestWireStreamingResponse(t *testing.T) {
-	next := make(chan struct{})
-	server, _, client := serve(t, newGuard(t), func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "first\n")
-		http.NewResponseController(w).Flush()
-		<-next
-		io.WriteString(w, "second\n")
-	})
-	resp := send(t, client, newRequest(t, http.MethodGet, server.URL, nil))
-	lines := bufio.NewReader(resp.Body)
-	if got, err := lines.ReadString('\n'); got != "first\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	close(next)
-	if got, err := lines.ReadString('\n'); got != "second\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
 // Both attempts are traced, and the second takes the connection of the first.
 func TestWireTraceAndReuse(t *testing.T) {
 	g := newGuard(t)
@@ -247,48 +145,6 @@ func TestWireOneConnection(t *testing.T) {
 			wg.Wait()
 		})
 	}
-}
-
-func TestWireExpectContinue(t *testing.T) {
-	var continued atomic.Int32
-	g := newGuard(t)
-	// A 401 before the body is asked for.
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Expect") != "100-continue" {
-			t.Error("no Expect field")
-		}
-		if r.Header.Get("Authorization") == "" {
-			w.WriteHeader(g.serve(r.Method, r.RequestURI, r.Header, w.Header(), ""))
-			return
-		}
-		g.before(echo).ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	base := server.Client().Transport.(*http.Transport)
-	base.ExpectContinueTimeout = time.Hour // never of its own accord
-	unread, closed := strings.NewReader("a body"), make(signal)
-	req := newRequest(t, http.MethodPost, server.URL, struct {
-		io.Reader
-		io.Closer
-	}{unread, closed})
-	req.Header.Set("Expect", "100-continue")
-	req.ContentLength = 6
-	req.GetBody = func() (io.ReadCloser, error) { return newBody("a body"), nil }
-	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { continued.Add(1) }}))
-	want(t, &digest.Transport{Username: username, Password: password, Base: base}, req, http.StatusOK, "a body")
-	<-closed // which may come after the answer
-	if unread.Len() != 6 || continued.Load() != 1 {
-		t.Errorf("%d bytes of the first body were sent to a server that did not want it; told to go on %d times", 6-unread.Len(), continued.Load())
-	}
-	g.wantLog(t, "bare", "n1/1 ok")
-}
-
-// A signal is closed once.
-type signal chan struct{}
-
-func (s signal) Close() error {
-	close(s)
-	return nil
 }
 
 // The server refuses while the body is still being sent, and goes.
@@ -351,44 +207,6 @@ func TestWireStreamingUpload(t *testing.T) {
 		}
 	}
 	g.wantLog(t, "bare", "n1/1 ok")
-}
-
-// Over HTTP/2 the body may be written in answer to what is read.
-func TestWireHTTP2BothWays(t *testing.T) {
-	g := newGuard(t)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if status := g.serve(r.Method, r.RequestURI, r.Header, w.Header(), ""); status != http.StatusOK {
-			w.WriteHeader(status)
-			return
-		}
-		control := http.NewResponseController(w)
-		control.Flush() // before anything of the body is here
-		for lines := bufio.NewScanner(r.Body); lines.Scan(); control.Flush() {
-			fmt.Fprintf(w, "echo %s\n", lines.Text())
-		}
-	}))
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	client := transport.Client(server.Client(), (&digest.Transport{Username: username, Password: password}).Wrap)
-	send(t, client, newRequest(t, http.MethodGet, server.URL, nil))
-	r, w := io.Pipe()
-	resp := send(t, client, newRequest(t, http.MethodPost, server.URL, r))
-	if resp.ProtoMajor != 2 {
-		t.Fatalf("spoke %s", resp.Proto)
-	}
-	lines := bufio.NewReader(resp.Body)
-	for _, line := range []string{"one", "two", "three"} {
-		fmt.Fprintln(w, line)
-		if got, err := lines.ReadString('\n'); got != "echo "+line+"\n" {
-			t.Errorf("got %q, %v", got, err)
-		}
-	}
-	w.Close()
-	if _, err := lines.ReadString('\n'); err != io.EOF {
-		t.Errorf("at the end got %v", err)
-	}
-	g.wantLog(t, "bare", "n1/1 ok", "n1/2 ok")
 }
 
 func TestWireCrowd(t *testing.T) {

@@ -434,44 +434,6 @@ func TestChooseSetsThe401Aside(t *testing.T) {
 	}
 }
 
-// A request of the caller's own is what is answered, and nothing of it changes.
-func TestChooseKeepsTheContract(t *testing.T) {
-	for _, scheme := range []string{"Basic", "Digest"} {
-		t.Run(scheme, func(t *testing.T) {
-			req, b := everything(t)
-			base := newScript(taking(scheme, map[string]string{"Basic": asksBasic, "Digest": asksDigest}[scheme]))
-			rt := choose(base, byDigest, byBasic)
-			for range 2 {
-				before, want, n := snap(req), alike(req), len(base.sent())
-				resp, err := rt.RoundTrip(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := slurp(t, resp); got != "welcome" || resp.Request != req {
-					t.Errorf("got %q for %p, want the answer to the caller's request", got, resp.Request)
-				}
-				if diff := cmp.Diff(before, snap(req)); diff != "" {
-					t.Errorf("request (-before +after):\n%s", diff)
-				}
-				delete(want, "Context")
-				for i, a := range base.sent()[n:] {
-					got := alike(a.Request)
-					delete(got, "Context")
-					if diff := cmp.Diff(want, got); diff != "" {
-						t.Errorf("attempt %d differs from the request (-want +got):\n%s", i+1, diff)
-					}
-					if a.Request == req {
-						t.Errorf("attempt %d is the caller's request", i+1)
-					}
-				}
-				b.wantEachClosedOnce(t)
-				req, b = everything(t)
-			}
-			base.want(t, "", scheme, scheme)
-		})
-	}
-}
-
 // No attempt has a body where the request has none, and each has its context.
 func TestChooseNoBodyAndContext(t *testing.T) {
 	type key struct{}

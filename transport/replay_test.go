@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/authtrip/authtrip/transport"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestReplayBuffer(t *testing.T) {
@@ -45,12 +44,12 @@ func TestReplayBuffer(t *testing.T) {
 			rt := &transport.Refresh{Source: tokens("old", "new"), ReplayBuffer: tt.limit, Base: base}
 			req, body := stream(t, tt.body)
 			req.ContentLength = tt.length
-			before := snap(req)
+			before := *req
 			if status, _ := do(t, rt, req); status != tt.want {
 				t.Errorf("got %d, want %d", status, tt.want)
 			}
-			if diff := cmp.Diff(before, snap(req)); diff != "" {
-				t.Errorf("request (-before +after):\n%s", diff)
+			if req.Body != before.Body || req.ContentLength != before.ContentLength || req.GetBody != nil {
+				t.Error("Body, ContentLength or GetBody of the request was replaced")
 			}
 			for i, a := range base.sent() {
 				if a.Sent != tt.body || a.Err != nil || a.ContentLength != tt.length {

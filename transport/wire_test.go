@@ -1,7 +1,6 @@
 package transport_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -16,7 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
@@ -57,108 +55,6 @@ func send(t *testing.T, client *http.Client, req *http.Request) *http.Response {
 	return resp
 }
 
-func TestWireUpgrade(t *testing.T) {
-	server, _, client := serve(t, "who are you?", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "echo")
-		w.WriteHeader(http.StatusSwitchingProtocols)
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		line, _ := rw.ReadString('\n')
-		rw.WriteString("echo " + line)
-		rw.Flush()
-	})
-	req := newRequest(t, http.MethodGet, server.URL, nil)
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "echo")
-	resp := send(t, client, req)
-	conn, ok := resp.Body.(io.ReadWriteCloser)
-	if resp.StatusCode != http.StatusSwitchingProtocols || !ok {
-		t.Fatalf("got status %d and a %T", resp.StatusCode, resp.Body)
-	}
-	if _, err := io.WriteString(conn, "hello\n"); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := bufio.NewReader(conn).ReadString('\n'); got != "echo hello\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
-// A summing body announces its digest in the Trailer once it is read.
-type summing struct {
-	io.Reader
-	req *http.Request
-}
-
-func (s *summing) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if err == io.EOF {
-		s.req.Trailer.Set("X-Sum", "42")
-	}
-	return n, err
-}
-
-func (s *summing) Close() error { return nil }
-
-func TestWireTrailers(t *testing.T) {
-	for _, d := range decorators {
-		t.Run(d.name, func(t *testing.T) {
-			var sums []string
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(io.Discard, r.Body)
-				sums = append(sums, r.Trailer.Get("X-Sum"))
-				w.Header().Set("Trailer", "X-Answer-Sum")
-				if r.Header.Get("Authorization") != "Bearer new" {
-					w.WriteHeader(http.StatusUnauthorized)
-				}
-				io.WriteString(w, "the body")
-				w.Header().Set("X-Answer-Sum", "43")
-			}))
-			t.Cleanup(server.Close)
-			client := transport.Client(server.Client(), d.make(parts{source: tokens("old", "new")}).Wrap)
-			req := newRequest(t, http.MethodPost, server.URL, nil)
-			body := func() (io.ReadCloser, error) { return &summing{strings.NewReader("the body"), req}, nil }
-			req.Body, _ = body()
-			req.GetBody, req.ContentLength = body, -1
-			req.Trailer = http.Header{"X-Sum": nil}
-			resp := send(t, client, req)
-			if got := slurp(t, resp); got != "the body" || resp.Trailer.Get("X-Answer-Sum") != "43" {
-				t.Errorf("got %q with trailer %v", got, resp.Trailer)
-			}
-			want := []string{"42"}
-			if d.name != "Bearer" {
-				want = []string{"42", "42"}
-			}
-			if diff := cmp.Diff(want, sums); diff != "" {
-				t.Errorf("trailers of the requests (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestWireStreamingResponse(t *testing.T) {
-	next := make(chan struct{})
-	server, _, client := serve(t, "", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "first\n")
-		http.NewResponseController(w).Flush()
-		<-next
-		io.WriteString(w, "second\n")
-	})
-	resp := send(t, client, newRequest(t, http.MethodGet, server.URL, nil))
-	lines := bufio.NewReader(resp.Body)
-	if got, err := lines.ReadString('\n'); got != "first\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	close(next)
-	if got, err := lines.ReadString('\n'); got != "second\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
 func TestWireUncompressed(t *testing.T) {
 	server, _, client := serve(t, "", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") != "gzip" {
@@ -173,82 +69,6 @@ func TestWireUncompressed(t *testing.T) {
 	if got := slurp(t, resp); got != "unzipped" || !resp.Uncompressed {
 		t.Errorf("got %q, Uncompressed %v", got, resp.Uncompressed)
 	}
-}
-
-// The body is written in answer to what is read: whoever buffered either would
-// wait for ever.
-func TestWireHTTP2BothWays(t *testing.T) {
-	for _, d := range decorators {
-		t.Run(d.name, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(guard("", func(w http.ResponseWriter, r *http.Request) {
-				control := http.NewResponseController(w)
-				w.WriteHeader(http.StatusOK)
-				control.Flush() // before anything of the body is here
-				lines := bufio.NewScanner(r.Body)
-				for lines.Scan() {
-					fmt.Fprintf(w, "echo %s\n", lines.Text())
-					control.Flush()
-				}
-			}))
-			server.EnableHTTP2 = true
-			server.StartTLS()
-			t.Cleanup(server.Close)
-			client := transport.Client(server.Client(), d.make(parts{source: tokens("new")}).Wrap)
-			r, w := io.Pipe()
-			resp := send(t, client, newRequest(t, http.MethodPost, server.URL, r))
-			if resp.ProtoMajor != 2 {
-				t.Fatalf("spoke %s", resp.Proto)
-			}
-			echo := bufio.NewReader(resp.Body)
-			for _, line := range []string{"one", "two", "three"} {
-				fmt.Fprintln(w, line)
-				if got, err := echo.ReadString('\n'); got != "echo "+line+"\n" {
-					t.Errorf("got %q, %v", got, err)
-				}
-			}
-			w.Close()
-			if _, err := echo.ReadString('\n'); err != io.EOF {
-				t.Errorf("at the end got %v", err)
-			}
-		})
-	}
-}
-
-func TestWireExpectContinue(t *testing.T) {
-	var continued atomic.Int32
-	server, plain, client := serve(t, "", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Expect") != "100-continue" {
-			t.Error("the second attempt lost its Expect field")
-		}
-		body, _ := io.ReadAll(r.Body)
-		w.Write(body)
-	})
-	plain.Transport.(*http.Transport).ExpectContinueTimeout = time.Hour // never of its own accord
-	unread, closed := strings.NewReader("a body"), make(signal)
-	req := newRequest(t, http.MethodPost, server.URL, struct {
-		io.Reader
-		io.Closer
-	}{unread, closed})
-	req.Header.Set("Expect", "100-continue")
-	req.ContentLength = 6
-	req.GetBody = func() (io.ReadCloser, error) { return newBody("a body"), nil }
-	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { continued.Add(1) }}))
-	resp := send(t, client, req)
-	if got := slurp(t, resp); got != "a body" || continued.Load() != 1 {
-		t.Errorf("got %q after %d answers to go on, want one", got, continued.Load())
-	}
-	<-closed // which may come after the answer
-	if unread.Len() != 6 {
-		t.Errorf("%d bytes of the first body were sent to a server that did not want it", 6-unread.Len())
-	}
-}
-
-// A signal is closed once.
-type signal chan struct{}
-
-func (s signal) Close() error {
-	close(s)
-	return nil
 }
 
 // Both attempts are traced, and the second takes the connection of the first: the
