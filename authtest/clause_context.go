@@ -32,6 +32,8 @@ func hanging(entered chan<- struct{}) base {
 		cancel := req.Cancel
 		select {
 		case <-req.Context().Done():
+			// http.Client has a timer beside the context's, and they race.
+			time.Sleep(10 * time.Millisecond)
 			return nil, req.Context().Err()
 		case <-cancel:
 			return nil, errCancel
@@ -119,7 +121,7 @@ func (p *probe) clientTimeout() {
 	}
 }
 
-// timeout minds that http.Client may not know yet that its time is over.
+// timeout minds that http.Client may not know even then that its time is over.
 func timeout(err error) bool {
 	e, ok := errors.AsType[*url.Error](err)
 	return ok && e.Timeout() || errors.Is(err, context.DeadlineExceeded)
