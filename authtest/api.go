@@ -11,7 +11,7 @@ import (
 )
 
 // maxEcho bounds what the API reads and repeats.
-const maxEcho = 16 << 20
+const maxEcho = maxKept
 
 func (s *Server) newEndpoints() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -21,7 +21,7 @@ func (s *Server) newEndpoints() *http.ServeMux {
 	} {
 		mux.HandleFunc(path, h)
 	}
-	for path, check := range map[string]func(*http.Request, []byte) verdict{
+	for path, check := range map[string]func(*http.Request) verdict{
 		"/bearer": s.checkBearer, "/basic": s.checkBasic, "/digest": s.checkDigest,
 		"/apikey": s.checkAPIKey, "/session": s.checkSession, "/open": checkNothing,
 	} {
@@ -34,21 +34,18 @@ func (s *Server) newEndpoints() *http.ServeMux {
 
 // A verdict is what the API makes of a request.
 type verdict struct {
-	status     int
-	credential string      // its name, for the Record
-	header     http.Header // of the answer
+	status int
+	header http.Header // of the answer
 }
 
-func accepted(credential string) verdict {
-	return verdict{status: http.StatusOK, credential: credential}
-}
+var accepted = verdict{status: http.StatusOK}
 
-func unauthorized(credential string, challenges ...string) verdict {
-	return verdict{http.StatusUnauthorized, credential, http.Header{"Www-Authenticate": challenges}}
+func unauthorized(challenges ...string) verdict {
+	return verdict{http.StatusUnauthorized, http.Header{"Www-Authenticate": challenges}}
 }
 
 // api repeats the bodies of the requests that check lets through.
-func (s *Server) api(check func(r *http.Request, body []byte) verdict) http.Handler {
+func (s *Server) api(check func(*http.Request) verdict) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEcho))
 		if err != nil {
@@ -59,8 +56,7 @@ func (s *Server) api(check func(r *http.Request, body []byte) verdict) http.Hand
 			w.WriteHeader(status)
 			return
 		}
-		v := check(r, body)
-		note(r, func(rec *Record) { rec.Credential = v.credential })
+		v := check(r)
 		s.log.count(func(st *Stats) {
 			switch v.status {
 			case http.StatusOK:
@@ -87,7 +83,7 @@ func (s *Server) api(check func(r *http.Request, body []byte) verdict) http.Hand
 	})
 }
 
-func checkNothing(*http.Request, []byte) verdict { return accepted("none") }
+func checkNothing(*http.Request) verdict { return accepted }
 
 // authorization returns the one Authorization field in two parts.
 func authorization(r *http.Request, scheme string) (credentials string, ok bool) {
@@ -95,54 +91,56 @@ func authorization(r *http.Request, scheme string) (credentials string, ok bool)
 	if len(values) != 1 {
 		return "", false
 	}
-	s, credentials, _ := strings.Cut(values[0], " ")
-	return strings.TrimLeft(credentials, " "), strings.EqualFold(s, scheme)
+	s, credentials := splitScheme(values[0])
+	return credentials, strings.EqualFold(s, scheme)
 }
 
 // checkBearer is RFC 6750.
-func (s *Server) checkBearer(r *http.Request, _ []byte) verdict {
+func (s *Server) checkBearer(r *http.Request) verdict {
 	const challenge = `Bearer realm="authtest"`
 	value, ok := authorization(r, "Bearer")
 	if !ok || value == "" {
-		return unauthorized("none", challenge) // section 3.1: without an error code
+		return unauthorized(challenge) // section 3.1: without an error code
 	}
 	t := s.issuer.look(value)
 	if !t.active || t.refresh {
-		return unauthorized(t.label, fmt.Sprintf(`%s, error="invalid_token", error_description="%s"`, challenge, t.why))
+		return unauthorized(fmt.Sprintf(`%s, error="invalid_token", error_description="%s"`, challenge, t.why))
 	}
-	return accepted(t.label)
+	return accepted
 }
 
 // checkBasic is RFC 7617.
-func (s *Server) checkBasic(r *http.Request, _ []byte) verdict {
+func (s *Server) checkBasic(r *http.Request) verdict {
 	const challenge = `Basic realm="authtest", charset="UTF-8"`
 	user, password, ok := r.BasicAuth()
-	switch {
-	case !ok:
-		return unauthorized("none", challenge)
-	case user != s.Username || password != s.Password:
-		return unauthorized("unknown", challenge)
+	if !ok || user != s.Username || password != s.Password {
+		return unauthorized(challenge)
 	}
-	return accepted("basic " + user)
+	return accepted
 }
 
-func (s *Server) checkAPIKey(r *http.Request, _ []byte) verdict {
-	const challenge = `ApiKey realm="authtest"`
-	found := map[string]string{"header": r.Header.Get("X-Api-Key"), "query": r.URL.Query().Get("api_key")}
-	if c, err := r.Cookie("api_key"); err == nil {
-		found["cookie"] = c.Value
-	}
-	name := "none"
-	for _, place := range []string{"header", "query", "cookie"} {
-		switch found[place] {
-		case "":
-		case s.APIKey:
-			return accepted("api key in the " + place)
-		default:
-			name = "unknown"
+func (s *Server) checkAPIKey(r *http.Request) verdict {
+	for _, k := range apiKeys(r) {
+		if k.value == s.APIKey {
+			return accepted
 		}
 	}
-	return unauthorized(name, challenge)
+	return unauthorized(`ApiKey realm="authtest"`)
+}
+
+type apiKey struct{ place, value string }
+
+func apiKeys(r *http.Request) (keys []apiKey) {
+	for _, v := range r.Header.Values("X-Api-Key") {
+		keys = append(keys, apiKey{"header", v})
+	}
+	for _, v := range r.URL.Query()["api_key"] {
+		keys = append(keys, apiKey{"query", v})
+	}
+	for _, c := range r.CookiesNamed("api_key") {
+		keys = append(keys, apiKey{"cookie", c.Value})
+	}
+	return keys
 }
 
 // sessions are those of /login.
@@ -157,6 +155,25 @@ type session struct {
 	xsrf string
 }
 
+func (s *sessions) begin() (id, xsrf string) {
+	id, xsrf = "session-"+rand.Text(), "xsrf-"+rand.Text()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID == nil {
+		s.byID = make(map[string]session)
+	}
+	s.n++
+	s.byID[id] = session{s.n, xsrf}
+	return id, xsrf
+}
+
+func (s *sessions) get(id string) (session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.byID[id]
+	return found, ok
+}
+
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -165,19 +182,10 @@ func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if r.ParseForm() != nil || r.PostForm.Get("username") != s.Username || r.PostForm.Get("password") != s.Password {
-		note(r, func(rec *Record) { rec.Credential = "unknown" })
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	note(r, func(rec *Record) { rec.Credential = "password " + s.Username })
-	id, xsrf := "session-"+rand.Text(), "xsrf-"+rand.Text()
-	s.sessions.mu.Lock()
-	if s.sessions.byID == nil {
-		s.sessions.byID = make(map[string]session)
-	}
-	s.sessions.n++
-	s.sessions.byID[id] = session{s.sessions.n, xsrf}
-	s.sessions.mu.Unlock()
+	id, xsrf := s.sessions.begin()
 	secure := r.TLS != nil
 	http.SetCookie(w, &http.Cookie{Name: "session", Value: id, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode})
 	http.SetCookie(w, &http.Cookie{Name: "XSRF-TOKEN", Value: xsrf, Path: "/", Secure: secure, SameSite: http.SameSiteLaxMode})
@@ -208,24 +216,21 @@ func (s *Server) EndSessions() {
 	clear(s.sessions.byID)
 }
 
-func (s *Server) checkSession(r *http.Request, _ []byte) verdict {
+func (s *Server) checkSession(r *http.Request) verdict {
 	c, err := r.Cookie("session")
 	if err != nil {
-		return verdict{status: http.StatusUnauthorized, credential: "none"}
+		return verdict{status: http.StatusUnauthorized}
 	}
-	s.sessions.mu.Lock()
-	found, ok := s.sessions.byID[c.Value]
-	s.sessions.mu.Unlock()
+	found, ok := s.sessions.get(c.Value)
 	if !ok {
-		return verdict{status: http.StatusUnauthorized, credential: "unknown"}
+		return verdict{status: http.StatusUnauthorized}
 	}
-	name := fmt.Sprint("session ", found.n)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return accepted(name)
+		return accepted
 	}
 	if r.Header.Get("X-Xsrf-Token") != found.xsrf {
-		return verdict{status: http.StatusForbidden, credential: name}
+		return verdict{status: http.StatusForbidden}
 	}
-	return accepted(name + " with its XSRF token")
+	return accepted
 }

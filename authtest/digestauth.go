@@ -27,7 +27,7 @@ const (
 type nonces struct {
 	mu    sync.Mutex
 	given map[string]*nonce // guarded by mu
-	order []string          // the same, oldest first
+	order []string          // the same, oldest first; guarded by mu
 }
 
 type nonce struct {
@@ -63,8 +63,8 @@ func (n *nonces) use(value string, count uint64) bool {
 }
 
 // checkDigest is RFC 7616 with qop auth.
-func (s *Server) checkDigest(r *http.Request, _ []byte) verdict {
-	refuse := func(name string, stale bool) verdict {
+func (s *Server) checkDigest(r *http.Request) verdict {
+	refuse := func(stale bool) verdict {
 		var challenges []string
 		for _, algorithm := range []string{"SHA-256", "MD5"} {
 			c := fmt.Sprintf(`Digest realm="%s", qop="auth", algorithm=%s, nonce="%s"`, digestRealm, algorithm, s.nonces.issue())
@@ -73,15 +73,15 @@ func (s *Server) checkDigest(r *http.Request, _ []byte) verdict {
 			}
 			challenges = append(challenges, c)
 		}
-		return unauthorized(name, challenges...)
+		return unauthorized(challenges...)
 	}
 	credentials, ok := authorization(r, "Digest")
 	if !ok {
-		return refuse("none", false)
+		return refuse(false)
 	}
 	list, err := challenge.ParseParams([]string{credentials})
 	if err != nil {
-		return refuse("unknown", false)
+		return refuse(false)
 	}
 	params := make(map[string]string)
 	for _, p := range list {
@@ -91,7 +91,7 @@ func (s *Server) checkDigest(r *http.Request, _ []byte) verdict {
 	h := map[string]func() hash.Hash{"": md5.New, "MD5": md5.New, "SHA-256": sha256.New}[params["algorithm"]]
 	if err != nil || len(params["nc"]) != 8 || h == nil || params["qop"] != "auth" || params["cnonce"] == "" ||
 		params["username"] != s.Username || params["realm"] != digestRealm || params["uri"] != r.RequestURI {
-		return refuse("unknown", false)
+		return refuse(false)
 	}
 	digest := func(s string) string {
 		sum := h()
@@ -103,14 +103,13 @@ func (s *Server) checkDigest(r *http.Request, _ []byte) verdict {
 		return digest(digest(s.Username+":"+digestRealm+":"+s.Password) + ":" + params["nonce"] + ":" + params["nc"] +
 			":" + params["cnonce"] + ":auth:" + digest(method+":"+params["uri"]))
 	}
-	name := "digest " + s.Username
 	if params["response"] != respond(r.Method) {
-		return refuse("unknown", false)
+		return refuse(false)
 	}
 	if !s.nonces.use(params["nonce"], count) {
-		return refuse(name, true)
+		return refuse(true)
 	}
-	v := accepted(name)
+	v := accepted
 	// Section 3.5.
 	v.header = http.Header{"Authentication-Info": {fmt.Sprintf(
 		`qop=auth, rspauth="%s", cnonce=%s, nc=%s`, respond(""), challenge.AppendQuoted(nil, params["cnonce"]), params["nc"],

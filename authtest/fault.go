@@ -78,6 +78,7 @@ func Times(n int, f Fault) Fault {
 func Latency(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			arrive(r, maxKept)
 			t := time.NewTimer(d)
 			defer t.Stop()
 			select {
@@ -95,8 +96,7 @@ func Latency(d time.Duration) Fault {
 func Hang() Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			// Only with the body read does net/http notice that a client has gone.
-			_, _ = io.Copy(io.Discard, r.Body)
+			arrive(r, maxKept)
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
 		})
@@ -158,8 +158,9 @@ func DropAfter(n int) Fault {
 			if r.ProtoMajor == 1 {
 				conn, _, err := http.NewResponseController(w).Hijack()
 				if err == nil {
-					answer := a.bytes()
-					_, _ = conn.Write(answer[:min(n, len(answer))])
+					if answer := a.bytes(); n > 0 {
+						_, _ = conn.Write(answer[:min(n, len(answer))])
+					}
 					conn.Close()
 					return
 				}
@@ -230,6 +231,7 @@ func (s *Server) Hold(path string) *Gate {
 
 func (g *Gate) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrive(r, maxKept)
 		g.add(1)
 		defer func() { g.add(-1) }()
 		select {

@@ -192,7 +192,7 @@ func (i *issuer) isRefresh(value string) bool {
 // A standing is what a token is worth now.
 type standing struct {
 	active          bool
-	label           string // which token it is, without its value
+	label           string // which token it is, without its value; empty if it is none
 	username        string
 	issued, expires time.Time
 	refresh         bool
@@ -215,9 +215,9 @@ func (i *issuer) look(value string) standing {
 		return s
 	}
 	if t := i.refresh[value]; t != nil {
-		s := standing{label: fmt.Sprint("refresh ", t.n), username: t.grant.username, refresh: true}
+		s := standing{label: fmt.Sprint("refresh ", t.n), username: t.grant.username, refresh: true, why: "the access token is a refresh token"}
 		s.active = !t.revoked && !t.grant.ended && t.replaced.IsZero()
 		return s
 	}
-	return standing{label: "unknown", why: "the access token is unknown"}
+	return standing{why: "the access token is unknown"}
 }

@@ -57,21 +57,15 @@ func (s *Server) form(w http.ResponseWriter, r *http.Request) (form url.Values, 
 			return nil, false
 		}
 	}
-	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
-	if user, pass, basic := r.BasicAuth(); basic {
-		if secret != "" {
+	right := r.PostForm.Get("client_id") == s.ClientID && r.PostForm.Get("client_secret") == s.ClientSecret
+	if user, password, basic := r.BasicAuth(); basic {
+		if r.PostForm.Has("client_secret") {
 			s.refuse(w, "invalid_request", "the client has authenticated in two ways")
 			return nil, false
 		}
-		// RFC 6749 section 2.3.1: both are form-urlencoded before they are Basic's.
-		var errs [2]error
-		id, errs[0] = url.QueryUnescape(user)
-		secret, errs[1] = url.QueryUnescape(pass)
-		if errs[0] != nil || errs[1] != nil {
-			id = ""
-		}
+		right = s.isClient(user, password)
 	}
-	if id != s.ClientID || secret != s.ClientSecret {
+	if !right {
 		s.refuse(w, "invalid_client", "the client is unknown or its secret wrong")
 		return nil, false
 	}
@@ -85,7 +79,6 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind := form.Get("grant_type")
-	note(r, func(rec *Record) { rec.Grant = known(kind) })
 	s.log.count(func(st *Stats) { st.TokenRequests[known(kind)]++ })
 	switch kind {
 	case "client_credentials":
@@ -96,7 +89,6 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 			s.refuse(w, "invalid_request", "refresh_token is missing")
 			return
 		}
-		note(r, func(rec *Record) { rec.Credential = s.issuer.look(value).label })
 		e := s.issuer.exchange(value)
 		if e.reused {
 			s.log.count(func(st *Stats) { st.Reused++ })
@@ -144,7 +136,6 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "invalid_request", "token is missing")
 		return
 	}
-	note(r, func(rec *Record) { rec.Credential = s.issuer.look(value).label })
 	// Section 2.1: with a refresh token, the grant's access tokens go too.
 	if s.issuer.revoke(value, s.issuer.isRefresh(value)) {
 		s.log.count(func(st *Stats) { st.Revoked++ })
@@ -164,7 +155,6 @@ func (s *Server) serveIntrospect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := s.issuer.look(value)
-	note(r, func(rec *Record) { rec.Credential = t.label })
 	s.log.count(func(st *Stats) { st.Introspections++ })
 	f := fields{"active": t.active}
 	if t.active {

@@ -64,6 +64,8 @@ type Server struct {
 	server    *http.Server
 	end       context.CancelFunc // of everything that hangs
 	running   sync.WaitGroup     // Serve and the handlers
+	mu        sync.Mutex
+	closed    bool // no handler begins any more; guarded by mu
 }
 
 // A ServerOption tells [NewServer] how to listen.
@@ -152,6 +154,9 @@ func (s *Server) listen(how listening) error {
 // Close stops the server: what hangs, is held or is delayed ends without an
 // answer, and connections are closed. It returns when no handler runs any more.
 func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.end()
 	_ = s.server.Close()
 	s.transport.CloseIdleConnections()
@@ -219,11 +224,27 @@ func (s *Server) SetPolicy(p Policy) { s.issuer.setPolicy(p) }
 // Policy returns the policy in force.
 func (s *Server) Policy() Policy { return s.issuer.getPolicy() }
 
+// enter counts a handler, unless the server is closed.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
+
 // serve has every request noted, and faults do their work.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.running.Add(1)
+	if !s.enter() {
+		panic(http.ErrAbortHandler)
+	}
 	defer s.running.Done()
-	w, r = s.log.begin(w, r)
+	w, e := s.log.begin(w, r)
+	form := readForm(r)
+	names := s.credentials(r, form)
+	s.log.note(e, func(rec *Record) { rec.Credentials, rec.Grant = names, known(form.Get("grant_type")) })
 	s.faults.around(r.URL.Path, s.endpoints).ServeHTTP(w, r)
 }
 

@@ -1,7 +1,6 @@
 package authtest
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -41,11 +40,13 @@ type Record struct {
 	Time time.Time
 	// Method, Path and Proto are the request's. The query is not in Path.
 	Method, Path, Proto string
-	// Credential says which credential the endpoint found, by a name such as
-	// "access 3", which is the third access token issued, "refresh 2", "basic
-	// alice", "digest alice", "api key in the query", "session 1", "unknown" or
-	// "none". It is empty if a [Fault] kept the request from the endpoint.
-	Credential string
+	// Credentials names all credentials in the request, wherever it went, with
+	// commas between: "access 3", which is the third access token issued, "refresh
+	// 2", "client authtest", "basic alice", "digest alice", "api key in the query",
+	// "session 1", "xsrf 1", which is that session's token, and "unknown", "basic
+	// unknown" and so on for what is not right. For Digest, the name alone counts. If
+	// there are no credentials, it is "none".
+	Credentials string
 	// Grant is the grant_type of a token request.
 	Grant string
 	// BodySize and BodySHA256, in hexadecimal, are of as much of the body as was read.
@@ -57,11 +58,7 @@ type Record struct {
 
 // String returns the record as a line.
 func (r Record) String() string {
-	credential := r.Credential
-	if credential == "" {
-		credential = "-"
-	}
-	return fmt.Sprintf("%s %s %s, %s, %d bytes, status %d", r.Method, r.Path, r.Proto, credential, r.BodySize, r.Status)
+	return fmt.Sprintf("%s %s %s, %s, %d bytes, status %d", r.Method, r.Path, r.Proto, r.Credentials, r.BodySize, r.Status)
 }
 
 // maxRecords is how many requests a transcript keeps.
@@ -111,10 +108,8 @@ func (t *transcript) count(add func(*Stats)) {
 	add(&t.stats)
 }
 
-type noteKey struct{}
-
-// begin has the rest of a request noted.
-func (t *transcript) begin(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
+// begin notes a request, and has what comes of it noted.
+func (t *transcript) begin(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *entry) {
 	e := &entry{Record: Record{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Proto: r.Proto}, sum: sha256.New()}
 	t.mu.Lock()
 	t.entries = append(t.entries, e)
@@ -122,21 +117,14 @@ func (t *transcript) begin(w http.ResponseWriter, r *http.Request) (http.Respons
 		t.entries = t.entries[len(t.entries)-maxRecords:]
 	}
 	t.mu.Unlock()
-	update := func(change func(*Record)) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		change(&e.Record)
-	}
-	r = r.WithContext(context.WithValue(r.Context(), noteKey{}, update))
 	r.Body = &notedBody{r.Body, t, e}
-	return &notedAnswer{ResponseWriter: w, update: update}, r
+	return &notedAnswer{ResponseWriter: w, log: t, entry: e}, e
 }
 
-// note changes the Record of a request under way.
-func note(r *http.Request, change func(*Record)) {
-	if update, ok := r.Context().Value(noteKey{}).(func(func(*Record))); ok {
-		update(change)
-	}
+func (t *transcript) note(e *entry, change func(*Record)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&e.Record)
 }
 
 // A notedBody notes what is read of it.
@@ -158,14 +146,15 @@ func (b *notedBody) Read(to []byte) (int, error) {
 // A notedAnswer notes its status, before it is sent.
 type notedAnswer struct {
 	http.ResponseWriter
-	update func(func(*Record))
-	begun  bool
+	log   *transcript
+	entry *entry
+	begun bool
 }
 
 func (a *notedAnswer) WriteHeader(status int) {
 	if !a.begun && status >= 200 {
 		a.begun = true
-		a.update(func(r *Record) { r.Status = status })
+		a.log.note(a.entry, func(r *Record) { r.Status = status })
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
