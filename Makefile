@@ -9,7 +9,7 @@ RACE     := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 COUNT    ?= 1
 FUZZTIME ?= 20s
 COVERAGE := 95.0
-COVERED  := transport tokensource basic apikey challenge digest
+COVERED  := transport tokensource basic apikey challenge digest authtest
 
 export GOFLAGS := -mod=readonly
 

@@ -105,7 +105,10 @@ func (p *probe) clientTimeout() {
 	entered := make(chan struct{}, 100)
 	req := p.request(http.MethodGet, "/", nil)
 	c := start(clientTripper{&http.Client{Transport: p.decorator(hanging(entered)), Timeout: 50 * time.Millisecond}}, req)
-	if _, err := p.wait(c); !timeout(err) {
+	if resp, err := p.wait(c); !timeout(err) {
+		if err == nil {
+			resp.Body.Close()
+		}
 		p.errorf("http.Client with a Timeout returned error %v, and that is no timeout", err)
 	}
 	// Older code sets the channel alone.

@@ -3,6 +3,7 @@ package authtest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -96,18 +97,14 @@ func (p *probe) concurrentUse() {
 }
 
 func (p *probe) ownAnswer(path string, o outcome) {
-	switch {
-	case o.panicked != nil:
-		p.errorf("%s: RoundTrip panicked: %v", path, o.panicked)
-	case o.err != nil:
-		p.errorf("%s: RoundTrip returned an error: %v", path, o.err)
-	default:
-		content := make([]byte, 100)
-		n, _ := o.resp.Body.Read(content)
-		o.resp.Body.Close()
-		if _, whose, _ := strings.Cut(string(content[:n]), " "); whose != path {
-			p.errorf("%s: the response is that of %q", path, whose)
-		}
+	if problem := o.problem(); problem != "" {
+		p.errorf("%s: %s", path, problem)
+		return
+	}
+	content, _ := io.ReadAll(io.LimitReader(o.resp.Body, 100))
+	o.resp.Body.Close()
+	if _, whose, _ := strings.Cut(string(content), " "); whose != path {
+		p.errorf("%s: the response is that of %q", path, whose)
 	}
 }
 

@@ -46,28 +46,16 @@ func (p *probe) http2() {
 	})
 	defer stop()
 	rt := p.decorator(transport)
-	var all sync.WaitGroup
-	for range 20 {
+	var all [20]chan outcome
+	for i := range all {
 		req, _ := p.post()
-		all.Go(func() {
-			resp, err := rt.RoundTrip(req)
-			if err != nil {
-				p.errorf("RoundTrip returned an error: %v", err)
-				return
-			}
-			defer resp.Body.Close()
-			if got, err := io.ReadAll(resp.Body); string(got) != "HTTP/2.0 "+payload || resp.ProtoMajor != 2 || err != nil {
-				p.errorf("the response is %s %q, error %v", resp.Proto, got, err)
-			}
-		})
+		all[i] = start(rt, req)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		all.Wait()
-	}()
-	if !p.within(done, 1) {
-		p.fatalf("the requests have not returned after %v", p.patience)
+	for _, c := range all {
+		resp := p.response(c)
+		if got := p.read(resp); got != "HTTP/2.0 "+payload || resp.ProtoMajor != 2 {
+			p.errorf("the response is %s %q", resp.Proto, got)
+		}
 	}
 }
 

@@ -90,6 +90,21 @@ type outcome struct {
 	panicked any
 }
 
+// problem says why o is not a response that can be read.
+func (o outcome) problem() string {
+	switch {
+	case o.panicked != nil:
+		return fmt.Sprintf("RoundTrip panicked: %v", o.panicked)
+	case o.err != nil:
+		return fmt.Sprintf("RoundTrip returned an error: %v", o.err)
+	case o.resp == nil:
+		return "RoundTrip returned neither a response nor an error"
+	case o.resp.Body == nil:
+		return "RoundTrip returned a response without a Body"
+	}
+	return ""
+}
+
 // start calls RoundTrip on a goroutine of its own.
 func start(rt http.RoundTripper, req *http.Request) chan outcome {
 	c := make(chan outcome, 1)
@@ -128,20 +143,23 @@ func (p *probe) roundTrip(rt http.RoundTripper, req *http.Request) (*http.Respon
 
 // must is a roundTrip that has no reason to fail.
 func (p *probe) must(rt http.RoundTripper, req *http.Request) *http.Response {
-	resp, err := p.roundTrip(rt, req)
-	switch {
-	case err != nil:
-		p.fatalf("RoundTrip returned an error: %v", err)
-	case resp == nil:
-		p.fatalf("RoundTrip returned neither a response nor an error")
-	case resp.Body == nil:
-		p.fatalf("RoundTrip returned a response without a Body")
+	return p.response(start(rt, req))
+}
+
+// response is the outcome, if it can be read.
+func (p *probe) response(c <-chan outcome) *http.Response {
+	resp, err := p.wait(c)
+	if problem := (outcome{resp: resp, err: err}).problem(); problem != "" {
+		p.fatalf("%s", problem)
 	}
 	return resp
 }
 
 // read returns the rest of a response's body.
 func (p *probe) read(resp *http.Response) string {
+	if problem := (outcome{resp: resp}).problem(); problem != "" {
+		p.fatalf("%s", problem)
+	}
 	var (
 		content []byte
 		err     error

@@ -168,8 +168,9 @@ func (s *Server) Close() {
 func (s *Server) Client() *http.Client { return &http.Client{Transport: s.transport} }
 
 // Context returns a copy of ctx by which the grants of x/oauth2 and of package
-// tokensource use [Server.Client]. Where a context comes from elsewhere, as with a
-// Session, a grant can be wrapped to have one.
+// tokensource use [Server.Client]. A Session's grant has the values of its callers'
+// contexts, so it is enough to send requests with this one. Over plain http on
+// loopback it is not needed.
 func (s *Server) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, s.Client())
 }

@@ -369,6 +369,9 @@ func TestServerRevocation(t *testing.T) {
 func TestServerIntrospection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := authtest.NewServer(t, authtest.InMemory())
+		if diff := cmp.Diff([]string{s.URL + "/revoke", s.URL + "/introspect"}, []string{s.RevocationURL(), s.IntrospectionURL()}); diff != "" {
+			t.Error(diff)
+		}
 		s.SetPolicy(authtest.Policy{Lifetime: time.Hour})
 		now := float64(time.Now().Unix())
 		user := s.SignIn()
