@@ -3,12 +3,12 @@ package tokensource
 import (
 	"errors"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/authtrip/authtrip/internal/jitter"
 	"golang.org/x/oauth2"
 )
 
@@ -106,7 +106,7 @@ func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, r
 		return never, never
 	}
 	window := min(lifetime/2, maxAhead)
-	window -= rand.N(window/10 + 1)
+	window -= jitter.N(window/10 + 1)
 	expiry := now.UnixNano() + int64(lifetime)
 	usable = expiry - int64(min(skew, lifetime/20))
 	// A large skew must not leave the background no time.
@@ -118,7 +118,7 @@ func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, r
 // the last was err.
 func backoff(failures int, err error) time.Duration {
 	d := min(firstBackoff<<min(failures-1, 10), maxBackoff)
-	d = d/2 + rand.N(d/2+1)
+	d = d/2 + jitter.N(d/2+1)
 	return max(d, min(retryAfter(err, time.Now()), maxRetry))
 }
 
