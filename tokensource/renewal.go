@@ -68,7 +68,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		defer unlock()
 	}
 	if st.unsaved && now >= st.saving && (good || st.token == nil) {
-		if st = r.saveAgain(st, err); st == nil {
+		if st = r.catchUp(st, err); st == nil {
 			return nil, errAgain
 		}
 	}
@@ -83,7 +83,10 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		cause error
 	)
 	for range maxRounds {
-		adopted, err := r.adopt(st)
+		adopted, err := st, error(nil)
+		if !st.unsaved || cause != nil {
+			adopted, err = r.adopt(st)
+		}
 		switch {
 		case err != nil && cause != nil:
 			return r.latch(st, cause)
@@ -134,7 +137,7 @@ func (r *renewal) rejects(token *oauth2.Token) bool {
 // adopt publishes what another process has stored since, and returns the state
 // to go on from: st if there is nothing newer, nil if st is void.
 func (r *renewal) adopt(st *state) (*state, error) {
-	if r.Store == nil || st.unsaved {
+	if r.Store == nil || st.ours {
 		return st, nil
 	}
 	var token *oauth2.Token
@@ -149,14 +152,14 @@ func (r *renewal) adopt(st *state) (*state, error) {
 		return st, nil
 	case err != nil:
 		return nil, fmt.Errorf("loading from the store: %w", err)
-	case token.AccessToken == "" && token.RefreshToken == "", same(token, st.token):
+	case token.AccessToken == "" && token.RefreshToken == "", !st.news(token):
 		return st, nil
 	}
 	if err := wellFormed(token); err != nil {
 		return nil, fmt.Errorf("loading from the store: %w", err)
 	}
 	now := time.Now()
-	next := st.after(clone(token), r.skew(), now)
+	next := st.after(clone(token), r.skew(), now).saved(nil, now)
 	if !r.put(st, func() *state { return next }) {
 		return nil, nil
 	}
@@ -275,10 +278,16 @@ func (r *renewal) saveDetached(token *oauth2.Token) error {
 	return r.save(ctx, token)
 }
 
-// saveAgain brings a Store that is behind up to date, unless its lock could
-// not be had, which is err. It returns the state to go on from, nil if st is
-// void.
-func (r *renewal) saveAgain(st *state, err error) *state {
+// catchUp brings a Store that is behind and this process together again, unless
+// the lock could not be had, which is err. What another process has stored since
+// is not overwritten. It returns the state to go on from, nil if st is void.
+func (r *renewal) catchUp(st *state, err error) *state {
+	if err == nil {
+		var adopted *state
+		if adopted, err = r.adopt(st); err == nil && adopted != st {
+			return adopted
+		}
+	}
 	next := *st
 	var now time.Time
 	if !r.put(st, func() *state {

@@ -246,6 +246,7 @@ func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error
 		now := time.Now()
 		next := cur.after(token, s.skew(), now)
 		next.epoch++
+		next.ours = true // as long as it is unsaved
 		return next.saved(err, now)
 	}
 	if busy := s.acquire(ctx); busy != nil {

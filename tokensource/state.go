@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ const (
 
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = time.Minute
+	maxPast = 16 // how much of its past a Session tells from news in the Store
+
 	maxRetry     = time.Hour // the most of a Retry-After that is honoured
 )
 
@@ -43,11 +46,21 @@ type state struct {
 	failures int  // in a row
 	unsaved  bool // the Store lacks token, or still has one when token is nil
 	unsaves  int  // how often in a row saving it has failed
+
+	// What the Store may have although it is no news, when unsaved.
+	past []*oauth2.Token // what this process has moved on from since it last knew the Store in step
+	ours bool            // all of it: it was Set or Clear that could not be saved
 }
 
 // after returns the state that follows s by the publication of token.
 func (s *state) after(token *oauth2.Token, skew time.Duration, now time.Time) *state {
-	n := &state{token: token, generation: s.generation, epoch: s.epoch}
+	n := &state{token: token, generation: s.generation, epoch: s.epoch, past: s.past, ours: s.ours}
+	if s.token != nil {
+		n.past = append(slices.Clip(s.past), s.token)
+		if len(n.past) > maxPast {
+			n.past = slices.Delete(n.past, 1, 2) // the first is the likeliest
+		}
+	}
 	if token != nil {
 		n.previous, n.generation = s.token, s.generation+1
 	}
@@ -76,11 +89,19 @@ func (s *state) settle() *state {
 // saved notes in s what came of saving its token.
 func (s *state) saved(err error, now time.Time) *state {
 	s.unsaved = err != nil
-	if s.unsaved {
+	if !s.unsaved {
+		s.past, s.ours = nil, false
+	} else {
 		s.unsaves++
 		s.saving = now.Add(backoff(s.unsaves, nil)).UnixNano()
 	}
 	return s.settle()
+}
+
+// news reports whether token, from the Store, is what another process has put
+// there since this one last knew.
+func (s *state) news(token *oauth2.Token) bool {
+	return !same(token, s.token) && !slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) })
 }
 
 // saveFailed is the event for an s that is unsaved.

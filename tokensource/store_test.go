@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -158,8 +159,9 @@ func TestFailedSave(t *testing.T) {
 			ask()
 		}
 		// Seven times to get to a minute, then once or twice in each.
-		if n := len(j.list()); n < 60 || n > 130 {
-			t.Errorf("tried %d times in an hour", n)
+		calls := j.list()
+		if n := len(calls); n < 2*60 || n > 2*130 || slices.Contains(calls, "grant") {
+			t.Errorf("tried %d times in an hour to load and save: %v", n, calls)
 		}
 		store.saveErr = nil
 		for range 3 {
@@ -940,6 +942,131 @@ func TestRenewalSavesWhatWasUnsaved(t *testing.T) {
 		want := []tokensource.EventKind{tokensource.EventSet, tokensource.EventSaveFailed, tokensource.EventRenewed, tokensource.EventSaved}
 		if diff := cmp.Diff(want, ev.kinds()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A Store that is behind may have what another process has stored since: that is
+// not overwritten, and is there when the token of this one is refused. What it
+// has of this process's own past, or of before a sign-in here, is no news.
+func TestStoreThatIsBehind(t *testing.T) {
+	other := &oauth2.Token{AccessToken: "other-access", RefreshToken: "other-refresh"}
+	renewTwice := func(t *testing.T, s *tokensource.Session, store *fakeStore) {
+		token := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		store.saveErr = errDown
+		for range 2 {
+			var err error
+			if token, err = s.Renew(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		prepare func(t *testing.T, s *tokensource.Session, store *fakeStore) // leaves what is to be saved
+		stored  *oauth2.Token                                               // since
+		want    string                                                      // the token after a refusal
+		saved   string                                                      // what a good Store has after a while, without one
+	}{
+		{"another process's", renewTwice, other, "other-access", "other-access"},
+		{"its own first", renewTwice, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"}, "sign in again", "access-2"},
+		{"its own second", renewTwice, &oauth2.Token{AccessToken: "access-1", RefreshToken: "refresh-1"}, "sign in again", "access-2"},
+		{"its own last", renewTwice, &oauth2.Token{AccessToken: "access-2", RefreshToken: "refresh-2"}, "sign in again", "access-2"},
+		{"nothing", renewTwice, nil, "sign in again", "access-2"},
+		{"of before a sign-in", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
+			store.saveErr = errDown
+			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-2", RefreshToken: "refresh-2"})
+		}, other, "sign in again", "access-2"},
+		{"of before a sign-in that was renewed", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
+			store.saveErr = errDown
+			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+			token, err := s.Token(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Renew(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}, other, "sign in again", "access-1"},
+		{"of before a sign-out", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
+			store.clearErr = errDown
+			_ = s.Clear(t.Context())
+		}, other, "no token", ""},
+	} {
+		for _, refuse := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, refused %v", tc.name, refuse), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store := newLockedStore(nil)
+					g := &fakeGrant{answer: func(_ context.Context, _ int, current *oauth2.Token) (*oauth2.Token, error) {
+						if current == nil {
+							return nil, tokensource.ErrNoToken
+						}
+						return nil, nil // the default
+					}}
+					s := &tokensource.Session{Grant: g.grant, Store: store}
+					tc.prepare(t, s, store.fakeStore)
+					last, _ := s.Token(t.Context())
+					store.put(tc.stored)
+					if refuse {
+						if last != nil {
+							g.answer = failing(tokensource.ErrReauthRequired)
+						}
+						token, err := s.Renew(t.Context(), last)
+						got := access(token, err)
+						switch {
+						case errors.Is(err, tokensource.ErrReauthRequired):
+							got = "sign in again"
+						case errors.Is(err, tokensource.ErrNoToken):
+							got = "no token"
+						}
+						if got != tc.want {
+							t.Errorf("Renew = %s, want %s", got, tc.want)
+						}
+						return
+					}
+					store.saveErr, store.clearErr = nil, nil
+					for range 10 {
+						time.Sleep(time.Minute)
+						_, _ = s.Token(t.Context())
+					}
+					synctest.Wait()
+					if got := store.holds(); got != tc.saved {
+						t.Errorf("the store holds %q, want %q", got, tc.saved)
+					}
+					if got := access(s.Token(t.Context())); tc.saved != "" && got != tc.saved {
+						t.Errorf("Token = %s, want %s", got, tc.saved)
+					}
+				})
+			})
+		}
+	}
+}
+
+// To tell its own past from news a Session keeps that, but not without end.
+func TestStoreThatStaysBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newLockedStore(nil)
+		g := &fakeGrant{}
+		s := &tokensource.Session{Grant: g.grant, Store: store, MaxForced: -1}
+		token := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		store.saveErr = errDown
+		for range 100 {
+			var err error
+			if token, err = s.Renew(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The oldest is what the store most likely has.
+		store.saveErr = nil
+		for range 10 {
+			time.Sleep(time.Minute)
+			if got := access(s.Token(t.Context())); got != "access-100" {
+				t.Errorf("Token = %s", got)
+			}
+		}
+		synctest.Wait()
+		if got := store.holds(); got != "access-100" {
+			t.Errorf("the store holds %q", got)
 		}
 	})
 }

@@ -1,0 +1,341 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/authtrip/authtrip/tokensource"
+	"github.com/authtrip/authtrip/transport"
+	"golang.org/x/oauth2"
+)
+
+const (
+	minBackoff = 125 * time.Millisecond // after the first failure, at the least
+	maxBackoff = time.Minute
+)
+
+// A process has the two that are tested. It is a [tokensource.Renewer], which
+// checks what the Session gives.
+type process struct {
+	*world
+	life    int // its number
+	session *tokensource.Session
+	client  *transport.Refresh
+	ctx     context.Context
+	kill    context.CancelFunc
+	dead    chan struct{}
+	operator *rand.Rand // whoever signs in
+
+	// What follows is guarded by world.mu.
+	killed     bool
+	storing    bool
+	exchanging int
+
+	newest  int           // the serial of the newest token that anybody was given
+	known   *oauth2.Token // that one; nil after Clear
+	setting int           // Set and Clear under way
+	changes int           // and how many have been
+	changed time.Time     // when the last of them was done
+	floor   int           // no token up to this serial may be given any more
+
+	failures  int       // in a row
+	troubled  time.Time // until then, a RetryError is no surprise
+	notBefore time.Time // no exchange
+	refused   time.Time // when invalid_grant arrived; zero: not since Set or Clear
+	presented int       // the serial of the access token of that
+	unread    time.Time // when Load last failed
+	renewed   []time.Time
+	operating bool // somebody sees to a new sign-in
+}
+
+func (p *process) String() string { return fmt.Sprint("process ", p.life) }
+
+// start begins a process. w.mu is held.
+func (w *world) startProcess() *process {
+	w.lives++
+	p := &process{world: w, life: w.lives, dead: make(chan struct{})}
+	p.operator = w.random("process", p.life)
+	p.ctx, p.kill = context.WithCancel(context.Background())
+	grant := tokensource.RefreshToken(&oauth2.Config{
+		ClientID: "simulate", Endpoint: oauth2.Endpoint{TokenURL: "https://as.example/token"},
+	})
+	http := &http.Client{Transport: tokenEndpoint{p}}
+	p.session = &tokensource.Session{
+		Grant: func(ctx context.Context, cur *oauth2.Token) (*oauth2.Token, error) {
+			return grant(context.WithValue(ctx, oauth2.HTTPClient, http), cur)
+		},
+		Timeout: w.timeout, Skew: w.skew, MaxForced: w.maxForced,
+		OnEvent: func(_ context.Context, e tokensource.Event) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.note("%v: %s %d", p, e.Kind, e.Generation)
+			if e.Kind == tokensource.EventRenewed {
+				p.renewed = append(p.renewed, time.Now())
+			}
+		},
+	}
+	s := store{p, w.random("store", p.life)}
+	switch {
+	case w.locked:
+		p.session.Store = lockable{s}
+	case w.stored:
+		p.session.Store = s
+	}
+	p.client = &transport.Refresh{Source: p, Base: api{p}, ReplayBuffer: w.replayBuffer}
+	w.procs = append(w.procs, p)
+	return p
+}
+
+// end kills p, as by a signal, and starts another in its place. What it has on
+// its way comes to nothing. w.mu is held.
+func (p *process) end() *process {
+	w := p.world
+	w.count(Killed)
+	if p.exchanging > 0 {
+		w.count(KilledInExchange)
+	}
+	if p.storing {
+		w.count(KilledBeforeSave)
+	}
+	w.note("%v is killed", p)
+	p.killed, p.exchanging = true, 0
+	close(p.dead)
+	p.kill()
+	if w.owner == p {
+		w.owner = nil
+		<-w.lock
+	}
+	for i, q := range w.procs {
+		if q == p {
+			w.procs = append(w.procs[:i:i], w.procs[i+1:]...)
+			break
+		}
+	}
+	return w.startProcess()
+}
+
+// trouble notes that a renewal of p's has failed. w.mu is held.
+func (p *process) trouble(retryAfter time.Duration) {
+	p.failures++
+	wait := min(2*minBackoff<<min(p.failures-1, 10), maxBackoff)
+	if until := time.Now().Add(max(wait, retryAfter)); until.After(p.troubled) {
+		p.troubled = until
+	}
+}
+
+// set signs in.
+func (p *process) set() {
+	p.mu.Lock()
+	token := p.signIn()
+	p.setting++
+	p.note("%v signs in: %s", p, token.AccessToken)
+	p.mu.Unlock()
+	err := p.session.Set(p.ctx, token)
+	p.change(token, err)
+}
+
+// clear signs out.
+func (p *process) clear() {
+	p.mu.Lock()
+	p.setting++
+	p.note("%v signs out", p)
+	p.mu.Unlock()
+	p.change(nil, p.session.Clear(p.ctx))
+}
+
+// change notes that Set or Clear has returned.
+func (p *process) change(token *oauth2.Token, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.setting--
+	if p.killed {
+		return
+	}
+	if err != nil && !p.stored {
+		p.violate("%v: Set or Clear has failed without a store: %v", p, err)
+	}
+	p.note("%v has changed: %v", p, err)
+	p.changes++
+	p.changed = time.Now()
+	// Whatever was issued up to now is older.
+	p.floor = p.serial
+	p.serial++
+	p.newest, p.known = p.serial, token
+	if token != nil {
+		p.access[token.AccessToken].serial = p.serial
+	}
+	p.failures, p.troubled, p.notBefore, p.refused = 0, time.Time{}, time.Time{}, time.Time{}
+}
+
+// A view is what p was like when a call began.
+type view struct {
+	newest, floor, changes, setting int
+	known                           *oauth2.Token
+	at, changed                     time.Time
+}
+
+func (p *process) look() view {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return view{p.newest, p.floor, p.changes, p.setting, p.known, time.Now(), p.changed}
+}
+
+// Token implements [tokensource.Source].
+func (p *process) Token(ctx context.Context) (*oauth2.Token, error) {
+	before := p.look()
+	token, err := p.session.Token(ctx)
+	return p.check(ctx, before, nil, token, err)
+}
+
+// Renew implements [tokensource.Renewer].
+func (p *process) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
+	before := p.look()
+	token, err := p.session.Renew(ctx, rejected)
+	return p.check(ctx, before, rejected, token, err)
+}
+
+func (p *process) check(ctx context.Context, before view, rejected, token *oauth2.Token, err error) (*oauth2.Token, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := callOf(ctx)
+	p.note("%v, call %d: %v, %v", p, c.id, tokenName(token), err)
+	if p.killed {
+		return token, err
+	}
+	if err != nil {
+		p.checkError(ctx, before, rejected, err)
+		c.source = err
+		p.seeTo(err)
+		return nil, err
+	}
+	a := p.access[token.AccessToken]
+	if a == nil {
+		p.violate("%v: call %d is given a token that was never issued", p, c.id)
+		return token, nil
+	}
+	c.given = append(c.given, a)
+	if before.setting == 0 && p.changes == before.changes && p.setting == 0 {
+		if a.serial < before.newest && !(p.keepAccess && a.serial == before.newest) {
+			p.violate("%v: call %d is given token %d after somebody was given %d", p, c.id, a.serial, before.newest)
+		}
+		if a.serial <= before.floor {
+			p.violate("%v: call %d is given token %d, of before the last sign-in or sign-out", p, c.id, a.serial)
+		}
+		if a.by == p && a.sent.Before(before.changed) {
+			p.violate("%v: call %d is given token %d, whose exchange began before the last sign-in or sign-out", p, c.id, a.serial)
+		}
+	}
+	if rejected != nil && token.AccessToken == rejected.AccessToken && !p.keepAccess {
+		p.violate("%v: call %d is given the token that was rejected", p, c.id)
+	}
+	if p.stored && !a.saved && !a.missed {
+		p.violate("%v: call %d is given token %d, which nobody has tried to save", p, c.id, a.serial)
+	}
+	now := time.Now()
+	if !token.Expiry.IsZero() && now.After(token.Expiry) && now.Sub(a.issued) > time.Second+p.bound() {
+		p.violate("%v: call %d is given token %d, which expired %v ago", p, c.id, a.serial, now.Sub(token.Expiry))
+	}
+	if a.serial >= p.newest {
+		p.newest, p.known = a.serial, token
+	}
+	return token, nil
+}
+
+func (p *process) bound() time.Duration {
+	if p.timeout > 0 {
+		return p.timeout
+	}
+	return 30 * time.Second
+}
+
+func tokenName(t *oauth2.Token) string {
+	if t == nil {
+		return "no token"
+	}
+	return t.AccessToken
+}
+
+// checkError checks that a Session had a reason to fail.
+func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.Token, err error) {
+	c := callOf(ctx)
+	now := time.Now()
+	retry, isRetry := errors.AsType[*tokensource.RetryError](err)
+	switch {
+	case isRetry && errors.Is(err, tokensource.ErrRenewalLimit):
+		p.count(RenewalsLimited)
+		n := 0
+		for _, t := range p.renewed {
+			if now.Sub(t) <= 30*time.Second {
+				n++
+			}
+		}
+		if limit := pickLimit(p.maxForced); limit < 0 || n < limit {
+			p.violate("%v: call %d: renewals are limited after %d", p, c.id, n)
+		}
+	case isRetry:
+		if now.After(p.troubled) && p.changes == before.changes {
+			p.violate("%v: call %d: %v, but the last failure is not so recent", p, c.id, err)
+		}
+		if d := retry.At.Sub(now); d > time.Hour {
+			p.violate("%v: call %d: again in %v", p, c.id, d)
+		}
+		if rejected == nil && p.usable(before) && p.changes == before.changes && p.setting == 0 {
+			p.violate("%v: call %d: %v, but there was a good token", p, c.id, err)
+		}
+	case errors.Is(err, tokensource.ErrReauthRequired):
+		if p.refused.IsZero() && p.changes == before.changes && p.setting == 0 {
+			p.violate("%v: call %d: %v, but nobody has said so", p, c.id, err)
+		}
+		if h := p.held; h != nil && !p.refused.IsZero() && h.access.serial > p.presented && h.since.Before(p.refused) &&
+			!h.access.family.ended && !h.access.rejected && (h.token.Expiry.IsZero() || now.Before(h.token.Expiry)) &&
+			p.unread.Before(p.refused) && p.changes == before.changes && p.setting == 0 {
+			p.violate("%v: call %d: %v, but the store has token %d", p, c.id, err, h.access.serial)
+		}
+	case errors.Is(err, tokensource.ErrNoToken):
+		if before.known != nil && p.known != nil && p.setting == 0 && before.changes == p.changes {
+			p.violate("%v: call %d: %v, but there is one", p, c.id, err)
+		}
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	default:
+		p.violate("%v: call %d: unexpected error: %v", p, c.id, err)
+	}
+}
+
+func pickLimit(n int) int {
+	if n == 0 {
+		return 5
+	}
+	return n
+}
+
+// usable reports whether the token known before was to be handed out then.
+func (p *process) usable(before view) bool {
+	if before.known == nil {
+		return false
+	}
+	a := p.access[before.known.AccessToken]
+	return before.known.Expiry.IsZero() || before.at.Before(before.known.Expiry.Add(-p.skewOf(a)))
+}
+
+// seeTo has somebody sign in again, sooner or later, if err asks for it.
+// w.mu is held.
+func (p *process) seeTo(err error) {
+	if p.operating || !errors.Is(err, tokensource.ErrReauthRequired) && !errors.Is(err, tokensource.ErrNoToken) {
+		return
+	}
+	p.operating = true
+	d := span(p.operator, time.Second, 2*time.Minute)
+	p.count(SignedIn)
+	go func() {
+		if p.pause(p.ctx, d) == nil {
+			p.set()
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.operating = false
+	}()
+}

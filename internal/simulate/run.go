@@ -1,0 +1,196 @@
+package simulate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authtrip/authtrip/internal/jitter"
+)
+
+// A Result is what came of a schedule.
+type Result struct {
+	Seed    uint64
+	Counts  [kinds]int
+	Broken  []string      // the invariants, first the one that was broken first
+	Calls   int           // requests made
+	Time    time.Duration // simulated
+	Granted int           // tokens issued
+	Trace   []string      // if it was asked for, by time
+}
+
+// String describes the result for the one who has to find out.
+func (r Result) String() string {
+	return fmt.Sprintf("seed %d:\n\t%s", r.Seed, strings.Join(r.Broken, "\n\t"))
+}
+
+// Run runs the schedule of a seed. Only one can run at a time.
+func Run(t *testing.T, seed uint64, trace bool) (result Result) {
+	var mu sync.Mutex
+	chances := rand.New(rand.NewPCG(seed, 1))
+	defer jitter.Replace(func(n int64) int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return chances.Int64N(n)
+	})()
+	defer func() {
+		// A bubble that does not come to its end is a panic.
+		if v := recover(); v != nil {
+			panic(fmt.Sprintf("seed %d: %v", seed, v))
+		}
+	}()
+	synctest.Test(t, func(*testing.T) {
+		before := runtime.NumGoroutine()
+		w := newWorld(seed)
+		w.tracing = trace
+		w.run()
+		if n := runtime.NumGoroutine() - before; n > 0 {
+			w.violate("%d goroutines are left", n)
+		}
+		for _, b := range w.bodies {
+			if b.closed == 0 || b.of == "the request" && b.closed > 1 {
+				w.violate("call %d: the body of %s was closed %d times", b.call.id, b.of, b.closed)
+			}
+		}
+		slices.Sort(w.trace)
+		result = Result{seed, w.counts, w.broken, w.calls, time.Since(w.start), w.serial, w.trace}
+	})
+	return result
+}
+
+// run is the schedule: it comes to its end, and leaves nothing behind.
+func (w *world) run() {
+	r := w.random("events", 0)
+	var procs []*process
+	w.mu.Lock()
+	for range w.config.processes {
+		procs = append(procs, w.startProcess())
+	}
+	w.mu.Unlock()
+	if w.config.processes > 1 {
+		w.count(SecondProcess)
+	}
+	// The others find the first one's token in the store.
+	procs[0].set()
+	var all sync.WaitGroup
+	at := func(d time.Duration, do func()) {
+		all.Go(func() {
+			time.Sleep(time.Until(w.start.Add(d)))
+			do()
+		})
+	}
+	// slot returns whichever process is in that place then.
+	slot := func(n int) *process {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.procs[n]
+	}
+	for range 10 + r.IntN(20) {
+		// Requests come in herds.
+		when := span(r, time.Second, w.length)
+		for range pick(r, 1, 1, 2, 5, 12) {
+			n := r.IntN(w.config.processes)
+			at(when+span(r, 0, pick(r, 10*time.Millisecond, time.Second)), func() { slot(n).do(false) })
+		}
+	}
+	for range r.IntN(6) {
+		when, family := span(r, time.Second, w.length), chance(r, .2)
+		at(when, func() { w.revoke(family) })
+	}
+	for range r.IntN(4) {
+		n, what := r.IntN(w.config.processes), r.IntN(8)
+		when, in, out := span(r, time.Second, w.length), chance(r, .5), span(r, time.Second, time.Minute)
+		at(when, func() {
+			p := slot(n)
+			switch {
+			case what == 0:
+				w.mu.Lock()
+				w.count(SignedOut)
+				w.mu.Unlock()
+				p.clear()
+				if in && p.pause(p.ctx, out) == nil {
+					p.set()
+				}
+			case what < 3:
+				w.mu.Lock()
+				w.count(SignedIn)
+				w.mu.Unlock()
+				p.set()
+			default:
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.endSomewhere(n)
+			}
+		})
+	}
+	all.Wait()
+	time.Sleep(time.Until(w.start.Add(w.length)))
+	w.mu.Lock()
+	w.calm = true
+	w.note("calm")
+	w.mu.Unlock()
+	// Whatever was asked for in Retry-After is over then.
+	time.Sleep(2 * time.Hour)
+	for _, p := range slices.Clone(w.procs) {
+		w.recovers(p)
+	}
+	w.mu.Lock()
+	procs = slices.Clone(w.procs)
+	w.mu.Unlock()
+	for _, p := range procs {
+		p.kill()
+	}
+	time.Sleep(time.Hour) // for renewals that nobody waits for
+	synctest.Wait()
+}
+
+// endSomewhere kills a process. w.mu is held.
+func (w *world) endSomewhere(n int) {
+	p := w.procs[n]
+	fresh := p.end()
+	// It takes the same place.
+	last := len(w.procs) - 1
+	copy(w.procs[n+1:], w.procs[n:last])
+	w.procs[n] = fresh
+}
+
+// revoke ends the newest access token, or its whole family.
+func (w *world) revoke(whole bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var newest *access
+	for _, a := range w.access {
+		if newest == nil || a.serial > newest.serial {
+			newest = a
+		}
+	}
+	if newest == nil {
+		return
+	}
+	w.note("token %d is revoked, family %v", newest.serial, whole)
+	newest.revoked = true
+	if whole {
+		newest.family.ended = true
+	}
+}
+
+// recovers checks that p has a request go through, if need be after a new
+// sign-in.
+func (w *world) recovers(p *process) {
+	for range 3 {
+		if p.do(true) {
+			return
+		}
+		// Somebody signs in again, if that is what it takes.
+		time.Sleep(5 * time.Minute)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.violate("%v does not recover", p)
+}

@@ -1,0 +1,72 @@
+package simulate_test
+
+import (
+	"flag"
+	"fmt"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/authtrip/authtrip/internal/simulate"
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	schedules = flag.Uint64("schedules", 100, "how many schedules to run")
+	first     = flag.Uint64("first", 1, "the seed of the first one")
+	seed      = flag.Uint64("seed", 0, "run this one alone, and print its trace")
+)
+
+func TestSchedules(t *testing.T) {
+	if *seed != 0 {
+		r := simulate.Run(t, *seed, true)
+		for _, line := range r.Trace {
+			t.Log(line)
+		}
+		if r.Broken != nil {
+			t.Error(r)
+		}
+		return
+	}
+	var (
+		total simulate.Result
+		start = time.Now()
+	)
+	for s := *first; s < *first+*schedules; s++ {
+		r := simulate.Run(t, s, false)
+		if r.Broken != nil {
+			t.Fatalf("%v\nrun it again with: go test ./internal/simulate -run Schedules -seed %d -v", r, s)
+		}
+		for k, n := range r.Counts {
+			total.Counts[k] += n
+		}
+		total.Calls += r.Calls
+		total.Granted += r.Granted
+		total.Time += r.Time
+	}
+	t.Logf("%d schedules, %d requests, %d tokens, %.0f simulated seconds in %.1f s",
+		*schedules, total.Calls, total.Granted, total.Time.Seconds(), time.Since(start).Seconds())
+	for k, n := range total.Counts {
+		t.Logf("%8d %v", n, simulate.Kind(k))
+		if n == 0 && *schedules >= 1000 {
+			t.Errorf("%v has not occurred", simulate.Kind(k))
+		}
+	}
+}
+
+// The same seed gives the same run.
+func TestSameSeed(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for s := range uint64(20) {
+		want := simulate.Run(t, 1000+s, true)
+		got := simulate.Run(t, 1000+s, true)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("seed %d (-first +second):\n%s", 1000+s, diff)
+		}
+	}
+}
+
+func Example() {
+	fmt.Println(simulate.Expired)
+	// Output: token expired
+}

@@ -1,0 +1,164 @@
+package simulate
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// A holding is what the store has.
+type holding struct {
+	token  *oauth2.Token
+	access *access
+	since  time.Time
+}
+
+// A store is the shared store as one process reaches it.
+type store struct {
+	*process
+	moods *rand.Rand // used by one operation at a time
+}
+
+// operate begins an operation: it takes its time, and may fail. It returns with
+// w.mu held. Some failures are reported of what was done all the same.
+func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
+	s.mu.Lock()
+	if s.storing && !s.killed {
+		s.violate("%v uses the store twice at once", s.process)
+	}
+	s.storing = true
+	d := span(s.moods, 10*time.Microsecond, 5*time.Millisecond)
+	faulty := !s.calm && chance(s.moods, s.storeFaults)
+	if faulty && chance(s.moods, .3) {
+		s.count(StoreSlow)
+		d = span(s.moods, time.Second, 40*time.Second)
+		faulty = false
+	}
+	half := faulty && chance(s.moods, .3)
+	s.mu.Unlock()
+	err = s.pause(ctx, d)
+	s.mu.Lock()
+	s.storing = false
+	switch {
+	case s.killed:
+		return false, errDead
+	case err != nil:
+		return false, err
+	case faulty:
+		s.count(fails)
+		return half, errStore
+	}
+	return true, nil
+}
+
+// Load implements [tokensource.Store].
+func (s store) Load(ctx context.Context) (*oauth2.Token, error) {
+	_, err := s.operate(ctx, LoadFails)
+	defer s.mu.Unlock()
+	s.note("%v loads: %v", s.process, err)
+	if err != nil {
+		s.trouble(0)
+		s.unread = time.Now()
+		return nil, err
+	}
+	if s.held == nil {
+		return nil, nil
+	}
+	token := *s.held.token
+	return &token, nil
+}
+
+// Save implements [tokensource.Store].
+func (s store) Save(ctx context.Context, token *oauth2.Token) error {
+	done, err := s.operate(ctx, SaveFails)
+	defer s.mu.Unlock()
+	s.note("%v saves %s: %v", s.process, token.AccessToken, err)
+	a := s.access[token.AccessToken]
+	if a == nil {
+		s.violate("%v saves a token that was never issued", s.process)
+		return errStore
+	}
+	if err != nil {
+		a.missed = true
+		if !done {
+			return err
+		}
+		s.count(SaveReportsFailure)
+	}
+	kept := *token
+	s.held = &holding{&kept, a, time.Now()}
+	a.saved = true
+	return err
+}
+
+// Clear implements [tokensource.Store].
+func (s store) Clear(ctx context.Context) error {
+	done, err := s.operate(ctx, ClearFails)
+	defer s.mu.Unlock()
+	s.note("%v clears: %v", s.process, err)
+	if done {
+		s.held = nil
+	}
+	return err
+}
+
+// A lockable store is a [tokensource.Locker] too.
+type lockable struct{ store }
+
+// Lock implements [tokensource.Locker].
+func (l lockable) Lock(ctx context.Context) (unlock func(), err error) {
+	l.mu.Lock()
+	// Calls may overlap, so the moods are drawn before anything else happens.
+	d := span(l.moods, 10*time.Microsecond, 5*time.Millisecond)
+	faulty := !l.calm && chance(l.moods, l.storeFaults/2)
+	l.mu.Unlock()
+	err = l.pause(ctx, d)
+	if err == nil && faulty {
+		err = errStore
+	}
+	if err == nil {
+		select {
+		case l.lock <- struct{}{}:
+		default:
+			l.mu.Lock()
+			l.count(LockContended)
+			l.mu.Unlock()
+			select {
+			case l.lock <- struct{}{}:
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-l.dead:
+				err = errDead
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.killed { // as it got it
+		<-l.lock
+		err = errDead
+	}
+	l.note("%v locks: %v", l.process, err)
+	if err != nil {
+		if err == errStore {
+			l.count(LockFails)
+		}
+		l.trouble(0)
+		return nil, err
+	}
+	l.owner = l.process
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.owner != l.process {
+			if !l.killed {
+				l.violate("%v unlocks what it has not locked", l.process)
+			}
+			return
+		}
+		l.owner = nil
+		<-l.lock
+	}, nil
+}

@@ -1,0 +1,226 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A mood is what the token endpoint does about one request.
+type mood struct {
+	kind          Kind // none: its work
+	before, after time.Duration
+	retryAfter    time.Duration
+}
+
+const none Kind = -1
+
+// mood draws one. w.mu is held.
+func (w *world) mood() mood {
+	r := w.exchanges
+	m := mood{kind: none, before: span(r, time.Millisecond, 200*time.Millisecond), after: span(r, time.Millisecond, 200*time.Millisecond)}
+	if w.calm || !chance(r, w.tokenFaults) {
+		return m
+	}
+	m.kind = pick(r, TokenEndpointDown, TokenEndpointSlow, TokenEndpointHangs, TokenServerError, TokenTooManyRequests,
+		TokenAnswerLost, TokenAnswerMalformed, TokenAnswerHuge, TokenRefused)
+	switch m.kind {
+	case TokenTooManyRequests:
+		m.retryAfter = span(r, time.Second, 10*time.Minute).Truncate(time.Second)
+	case TokenEndpointSlow:
+		*pick(r, &m.before, &m.after) = span(r, time.Second, 40*time.Second)
+	}
+	w.count(m.kind)
+	return m
+}
+
+// A tokenEndpoint is the authorization server as one process reaches it.
+type tokenEndpoint struct{ *process }
+
+// RoundTrip implements [http.RoundTripper].
+func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
+	content, err := io.ReadAll(req.Body)
+	req.Body.Close()
+	form, err2 := url.ParseQuery(string(content))
+	if err != nil || err2 != nil || form.Get("grant_type") != "refresh_token" {
+		panic(fmt.Sprintf("simulate: not a token request: %q", content))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.killed {
+		return nil, errDead
+	}
+	sent := time.Now()
+	r := e.refresh[form.Get("refresh_token")]
+	if r == nil {
+		e.violate("%v sends a refresh token that was never issued", e.process)
+		return nil, errDown
+	}
+	e.checkExchange(r)
+	s := &send{by: e.process}
+	r.sends = append(r.sends, s)
+	m := e.mood()
+	e.note("%v exchanges %s, mood %d", e.process, r.value, m.kind)
+	e.exchanging++
+	e.mu.Unlock()
+	resp, err := e.serve(req.Context(), r, s, m, sent)
+	e.mu.Lock()
+	e.exchanging--
+	e.note("%v has exchanged %s: %d", e.process, r.value, s.outcome)
+	switch now := time.Now(); s.outcome {
+	case delivered:
+		e.failures, e.troubled = 0, time.Time{}
+	case refused:
+		e.refused, e.presented = now, r.access.serial
+	default:
+		e.trouble(m.retryAfter)
+		e.notBefore = now.Add(max(minBackoff, m.retryAfter))
+	}
+	return resp, err
+}
+
+// serve does what the mood is. The outcome is in s.
+func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, sent time.Time) (*http.Response, error) {
+	end := func(o outcome, resp *http.Response, err error) (*http.Response, error) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		s.outcome = o
+		return resp, err
+	}
+	if err := e.pause(ctx, m.before); err != nil {
+		return end(unprocessed, nil, err)
+	}
+	invalidGrant := func() *http.Response { return tokenResponse(400, strings.NewReader(`{"error":"invalid_grant"}`)) }
+	switch m.kind {
+	case TokenEndpointDown:
+		return end(unprocessed, nil, errDown)
+	case TokenEndpointHangs:
+		return end(unprocessed, nil, e.pause(ctx, 1000*time.Hour))
+	case TokenServerError:
+		return end(unprocessed, tokenResponse(503, strings.NewReader("down")), nil)
+	case TokenTooManyRequests:
+		resp := tokenResponse(429, strings.NewReader(`{"error":"invalid_grant"}`)) // which it cannot know yet
+		resp.Header.Set("Retry-After", strconv.Itoa(int(m.retryAfter/time.Second)))
+		return end(unprocessed, resp, nil)
+	case TokenRefused:
+		return end(refused, invalidGrant(), nil)
+	}
+	e.mu.Lock()
+	a, next, ok := e.answer(e.process, r, s, sent)
+	s.outcome = lost
+	e.mu.Unlock()
+	if err := e.pause(ctx, m.after); err != nil {
+		return nil, err
+	}
+	switch {
+	case !ok:
+		return end(refused, invalidGrant(), nil)
+	case m.kind == TokenAnswerLost:
+		return nil, errDown
+	case m.kind == TokenAnswerMalformed:
+		return tokenResponse(200, strings.NewReader(`{"access_token":"`)), nil
+	case m.kind == TokenAnswerHuge:
+		return tokenResponse(200, io.MultiReader(strings.NewReader(`{"access_token":"`), letters{})), nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.outcome = delivered
+	if e.keepRefresh {
+		r.access = a
+	}
+	a.believed = a.expires
+	answer := `{"access_token":"` + a.value + `","token_type":"Bearer"`
+	if a.lifetime > 0 {
+		a.believed = sent.Add(a.lifetime)
+		answer += `,"expires_in":` + strconv.Itoa(int(a.lifetime/time.Second))
+	}
+	if next != nil {
+		answer += `,"refresh_token":"` + next.value + `"`
+	}
+	return tokenResponse(200, strings.NewReader(answer+"}")), nil
+}
+
+func tokenResponse(status int, body io.Reader) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)}
+}
+
+// letters are without end.
+type letters struct{}
+
+func (letters) Read(to []byte) (int, error) {
+	for i := range to {
+		to[i] = 'x'
+	}
+	return len(to), nil
+}
+
+// checkExchange checks whether p may send r now. w.mu is held.
+func (p *process) checkExchange(r *refresh) {
+	now := time.Now()
+	for _, q := range p.procs {
+		if q.exchanging > 0 {
+			p.violate("%v begins an exchange while one of %v is under way", p, q)
+		}
+	}
+	if now.Before(p.notBefore) {
+		p.violate("%v exchanges %v too soon after a failure", p, p.notBefore.Sub(now))
+	}
+	if p.killedInExchange(r) {
+		p.count(ExchangeRepeated)
+	}
+	for _, s := range r.sends {
+		switch {
+		case s.by.killed && (s.outcome == pending || s.outcome == lost):
+		case s.outcome == pending:
+			p.violate("%v sends %s while it is on its way", p, r.value)
+		case s.outcome == unprocessed:
+			p.count(ExchangeRetried)
+		case s.outcome == lost:
+			p.count(ExchangeRepeated)
+		case s.outcome == refused:
+			if s.by == p && !p.refused.IsZero() {
+				p.violate("%v sends %s again after invalid_grant", p, r.value)
+			}
+		case p.keepRefresh:
+		case s.next.saved:
+			p.violate("%v sends %s again, whose answer was saved", p, r.value)
+		case s.by == p:
+			p.violate("%v sends %s again, whose answer it had", p, r.value)
+		default:
+			p.count(ExchangeRepeated)
+		}
+	}
+	if a := r.access; !p.keepAccess && !a.rejected && (a.believed.IsZero() || now.Before(a.believed.Add(-p.ahead(a)))) {
+		p.violate("%v exchanges %s without need: the access token is good for %v and was not rejected", p, r.value, a.believed.Sub(now))
+	}
+}
+
+// killedInExchange reports whether a process was killed that had sent r.
+func (p *process) killedInExchange(r *refresh) bool {
+	for _, s := range r.sends {
+		if s.by.killed && (s.outcome == pending || s.outcome == lost) {
+			return true
+		}
+	}
+	return false
+}
+
+// ahead is how long before its expiry a is renewed at the earliest.
+func (w *world) ahead(a *access) time.Duration {
+	window := min(a.lifetime/2, 5*time.Minute)
+	return max(window, w.skewOf(a)+window/2)
+}
+
+// skewOf is how long before its expiry a is not used any more.
+func (w *world) skewOf(a *access) time.Duration {
+	skew := w.skew
+	if skew == 0 {
+		skew = 10 * time.Second
+	}
+	return min(max(skew, 0), a.lifetime/20)
+}
