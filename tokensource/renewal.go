@@ -83,10 +83,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		cause error
 	)
 	for range maxRounds {
-		adopted, err := st, error(nil)
-		if !st.unsaved || cause != nil {
-			adopted, err = r.adopt(st)
-		}
+		adopted, err := r.adopt(st)
 		switch {
 		case err != nil && cause != nil:
 			return r.latch(st, cause)
@@ -94,7 +91,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 			return r.fail(st, err)
 		case adopted == nil:
 			return nil, errAgain
-		case adopted != st && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token):
+		case adopted.token != st.token && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token):
 			return adopted.token, nil
 		}
 		st = adopted
@@ -135,35 +132,34 @@ func (r *renewal) rejects(token *oauth2.Token) bool {
 }
 
 // adopt publishes what another process has stored since, and returns the state
-// to go on from: st if there is nothing newer, nil if st is void.
+// to go on from, one with st's token if there is nothing newer, nil if st is void.
 func (r *renewal) adopt(st *state) (*state, error) {
-	if r.Store == nil || st.ours {
+	if r.Store == nil || st.unsaved && st.token == nil { // what was to be cleared is not read
 		return st, nil
 	}
-	var token *oauth2.Token
 	_ = r.acquire(context.WithoutCancel(r.ctx))
-	err := rescue.Do("tokensource: Store.Load", func() (err error) {
-		token, err = r.Store.Load(r.ctx)
-		return err
-	})
+	token, err := r.read(r.ctx)
 	r.release()
-	switch {
-	case errors.Is(err, ErrNoToken), err == nil && token == nil:
-		return st, nil
-	case err != nil:
-		return nil, fmt.Errorf("loading from the store: %w", err)
-	case token.AccessToken == "" && token.RefreshToken == "", !st.news(token):
-		return st, nil
-	}
-	if err := wellFormed(token); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("loading from the store: %w", err)
 	}
 	now := time.Now()
-	next := st.after(clone(token), r.skew(), now).saved(nil, now)
-	if !r.put(st, func() *state { return next }) {
-		return nil, nil
+	next := st.seen(token, now)
+	if next == nil {
+		if err := wellFormed(token); err != nil {
+			return nil, fmt.Errorf("loading from the store: %w", err)
+		}
+		next = st.after(clone(token), r.skew(), now).saved(nil, now)
 	}
-	r.note(Event{Kind: EventAdopted, Generation: next.generation, Lifetime: lifeOf(token, now)})
+	switch {
+	case next == st:
+	case !r.put(st, func() *state { return next }):
+		return nil, nil
+	case next.token != st.token:
+		r.note(Event{Kind: EventAdopted, Generation: next.generation, Lifetime: lifeOf(token, now)})
+	case !next.unsaved:
+		r.note(Event{Kind: EventSaved, Generation: next.generation})
+	}
 	return next, nil
 }
 
@@ -284,8 +280,14 @@ func (r *renewal) saveDetached(token *oauth2.Token) error {
 func (r *renewal) catchUp(st *state, err error) *state {
 	if err == nil {
 		var adopted *state
-		if adopted, err = r.adopt(st); err == nil && adopted != st {
+		adopted, err = r.adopt(st)
+		switch {
+		case adopted == nil && err == nil:
+			return nil
+		case adopted != nil && !adopted.unsaved:
 			return adopted
+		case adopted != nil:
+			st = adopted
 		}
 	}
 	next := *st

@@ -242,12 +242,13 @@ func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error
 	if err == nil {
 		defer unlock()
 	}
+	found := func(st *state) *state { return st }
 	publish := func(cur *state) *state {
 		now := time.Now()
 		next := cur.after(token, s.skew(), now)
 		next.epoch++
-		next.ours = true // as long as it is unsaved
-		return next.saved(err, now)
+		next.unknown = true // as long as it is unsaved
+		return found(next.saved(err, now))
 	}
 	if busy := s.acquire(ctx); busy != nil {
 		// Whoever is writing finds the epoch gone by, and leaves it to us.
@@ -261,9 +262,17 @@ func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error
 	defer s.release()
 	epoch := s.load().epoch
 	if err == nil {
-		err = s.save(ctx, token)
+		if err = s.save(ctx, token); err != nil && token != nil {
+			// What is there now is of before, and news only what comes after it.
+			if stored, lost := s.read(ctx); lost == nil {
+				found = func(st *state) *state { return st.seen(stored, time.Now()) }
+			}
+		}
 	}
 	st, ok := s.swap(epoch, publish)
+	if ok && !st.unsaved {
+		err = nil
+	}
 	if !ok {
 		return st, nil // somebody who did not wait came after us, and has still to save
 	}
@@ -355,6 +364,23 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, fmt.Errorf("tokensource: locking the store: %w", err)
 	}
 	return func() { _ = rescue.Do("unlock", func() error { release(); return nil }) }, nil
+}
+
+// read returns what the Store has, nil if there is nothing.
+func (s *Session) read(ctx context.Context) (token *oauth2.Token, err error) {
+	err = rescue.Do("tokensource: Store.Load", func() (err error) {
+		token, err = s.Store.Load(ctx)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNoToken):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case token != nil && token.AccessToken == "" && token.RefreshToken == "":
+		return nil, nil
+	}
+	return token, nil
 }
 
 // save brings the Store to hold token, or nothing.

@@ -20,9 +20,9 @@ const (
 
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = time.Minute
-	maxPast = 16 // how much of its past a Session tells from news in the Store
+	maxPast      = 16 // how much of its past a Session tells from news in the Store
 
-	maxRetry     = time.Hour // the most of a Retry-After that is honoured
+	maxRetry = time.Hour // the most of a Retry-After that is honoured
 )
 
 // A state is one snapshot of a Session, never changed once it is published.
@@ -47,14 +47,16 @@ type state struct {
 	unsaved  bool // the Store lacks token, or still has one when token is nil
 	unsaves  int  // how often in a row saving it has failed
 
-	// What the Store may have although it is no news, when unsaved.
-	past []*oauth2.Token // what this process has moved on from since it last knew the Store in step
-	ours bool            // all of it: it was Set or Clear that could not be saved
+	// What the Store may have although it is no news, when unsaved: what this
+	// process has moved on from since it last knew the Store in step, and, if a Set
+	// or Clear could not be saved, whatever is found there first.
+	past    []*oauth2.Token
+	unknown bool
 }
 
 // after returns the state that follows s by the publication of token.
 func (s *state) after(token *oauth2.Token, skew time.Duration, now time.Time) *state {
-	n := &state{token: token, generation: s.generation, epoch: s.epoch, past: s.past, ours: s.ours}
+	n := &state{token: token, generation: s.generation, epoch: s.epoch, past: s.past, unknown: s.unknown}
 	if s.token != nil {
 		n.past = append(slices.Clip(s.past), s.token)
 		if len(n.past) > maxPast {
@@ -90,7 +92,7 @@ func (s *state) settle() *state {
 func (s *state) saved(err error, now time.Time) *state {
 	s.unsaved = err != nil
 	if !s.unsaved {
-		s.past, s.ours = nil, false
+		s.past, s.unknown = nil, false
 	} else {
 		s.unsaves++
 		s.saving = now.Add(backoff(s.unsaves, nil)).UnixNano()
@@ -98,10 +100,27 @@ func (s *state) saved(err error, now time.Time) *state {
 	return s.settle()
 }
 
-// news reports whether token, from the Store, is what another process has put
-// there since this one last knew.
-func (s *state) news(token *oauth2.Token) bool {
-	return !same(token, s.token) && !slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) })
+// seen returns the state after a look into the Store: s or a better informed one,
+// or nil if token is what another process has put there since this one last knew.
+func (s *state) seen(token *oauth2.Token, now time.Time) *state {
+	switch {
+	case same(token, s.token):
+		if !s.unsaved {
+			return s
+		}
+		next := *s
+		return next.saved(nil, now) // that failure was none
+	case s.unknown:
+		next := *s
+		next.unknown = false
+		if token != nil {
+			next.past = append(slices.Clip(s.past), token)
+		}
+		return &next
+	case token == nil, slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) }):
+		return s
+	}
+	return nil
 }
 
 // saveFailed is the event for an s that is unsaved.

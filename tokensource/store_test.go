@@ -964,19 +964,20 @@ func TestStoreThatIsBehind(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		prepare func(t *testing.T, s *tokensource.Session, store *fakeStore) // leaves what is to be saved
-		stored  *oauth2.Token                                               // since
-		want    string                                                      // the token after a refusal
-		saved   string                                                      // what a good Store has after a while, without one
+		before  *oauth2.Token                                                // in the Store
+		stored  *oauth2.Token                                                // there since
+		want    string                                                       // the token after a refusal
+		saved   string                                                       // what a good Store has after a while, without one
 	}{
-		{"another process's", renewTwice, other, "other-access", "other-access"},
-		{"its own first", renewTwice, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"}, "sign in again", "access-2"},
-		{"its own second", renewTwice, &oauth2.Token{AccessToken: "access-1", RefreshToken: "refresh-1"}, "sign in again", "access-2"},
-		{"its own last", renewTwice, &oauth2.Token{AccessToken: "access-2", RefreshToken: "refresh-2"}, "sign in again", "access-2"},
-		{"nothing", renewTwice, nil, "sign in again", "access-2"},
+		{"another process's", renewTwice, nil, other, "other-access", "other-access"},
+		{"its own first", renewTwice, nil, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"}, "sign in again", "access-2"},
+		{"its own second", renewTwice, nil, &oauth2.Token{AccessToken: "access-1", RefreshToken: "refresh-1"}, "sign in again", "access-2"},
+		{"its own last", renewTwice, nil, &oauth2.Token{AccessToken: "access-2", RefreshToken: "refresh-2"}, "sign in again", "access-2"},
+		{"nothing", renewTwice, nil, nil, "sign in again", "access-2"},
 		{"of before a sign-in", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
 			store.saveErr = errDown
 			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-2", RefreshToken: "refresh-2"})
-		}, other, "sign in again", "access-2"},
+		}, other, other, "sign in again", "access-2"},
 		{"of before a sign-in that was renewed", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
 			store.saveErr = errDown
 			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
@@ -987,11 +988,22 @@ func TestStoreThatIsBehind(t *testing.T) {
 			if _, err := s.Renew(t.Context(), token); err != nil {
 				t.Fatal(err)
 			}
-		}, other, "sign in again", "access-1"},
+		}, other, other, "sign in again", "access-1"},
+		{"another process's after a sign-in that was renewed", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
+			store.saveErr = errDown
+			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+			token, err := s.Token(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Renew(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}, &oauth2.Token{AccessToken: "old"}, other, "other-access", "other-access"},
 		{"of before a sign-out", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
 			store.clearErr = errDown
 			_ = s.Clear(t.Context())
-		}, other, "no token", ""},
+		}, other, other, "no token", ""},
 	} {
 		for _, refuse := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, refused %v", tc.name, refuse), func(t *testing.T) {
@@ -1004,6 +1016,7 @@ func TestStoreThatIsBehind(t *testing.T) {
 						return nil, nil // the default
 					}}
 					s := &tokensource.Session{Grant: g.grant, Store: store}
+					store.put(tc.before)
 					tc.prepare(t, s, store.fakeStore)
 					last, _ := s.Token(t.Context())
 					store.put(tc.stored)

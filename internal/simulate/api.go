@@ -130,4 +130,3 @@ func (e api) respond(req *http.Request, c *call, status int) *http.Response {
 	resp.Body = b
 	return resp
 }
-

@@ -50,6 +50,7 @@ const (
 	StoreSlow
 	LockFails
 	LockContended
+	Overwritten // another process's newer token, by what could not be saved before
 
 	// Processes.
 	SecondProcess
@@ -78,7 +79,7 @@ var names = [kinds]string{
 	"rejection: no body", "rejection: short body", "rejection: long body", "rejection: endless body", "rejection: stalled body",
 	"token endpoint down", "token endpoint slow", "token endpoint hangs", "token endpoint: 5xx", "token endpoint: 429",
 	"token answer lost", "token answer malformed", "token answer huge", "token refused", "refresh token kept", "access token kept",
-	"save fails", "save reports a failure", "load fails", "clear fails", "store slow", "lock fails", "lock contended",
+	"save fails", "save reports a failure", "load fails", "clear fails", "store slow", "lock fails", "lock contended", "overwritten late",
 	"second process", "killed", "killed in an exchange", "killed before saving", "signed in again", "signed out",
 	"exchange retried", "exchange repeated", "grace used", "reuse detected", "renewals limited", "request sent again", "rejection returned",
 }

@@ -22,12 +22,12 @@ const (
 // checks what the Session gives.
 type process struct {
 	*world
-	life    int // its number
-	session *tokensource.Session
-	client  *transport.Refresh
-	ctx     context.Context
-	kill    context.CancelFunc
-	dead    chan struct{}
+	life     int // its number
+	session  *tokensource.Session
+	client   *transport.Refresh
+	ctx      context.Context
+	kill     context.CancelFunc
+	dead     chan struct{}
 	operator *rand.Rand // whoever signs in
 
 	// What follows is guarded by world.mu.
@@ -48,6 +48,7 @@ type process struct {
 	refused   time.Time // when invalid_grant arrived; zero: not since Set or Clear
 	presented int       // the serial of the access token of that
 	unread    time.Time // when Load last failed
+	blind     bool      // a look into the store has failed during Set
 	renewed   []time.Time
 	operating bool // somebody sees to a new sign-in
 }
@@ -152,6 +153,7 @@ func (p *process) change(token *oauth2.Token, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.setting--
+	defer func() { p.blind = false }()
 	if p.killed {
 		return
 	}
@@ -166,7 +168,10 @@ func (p *process) change(token *oauth2.Token, err error) {
 	p.serial++
 	p.newest, p.known = p.serial, token
 	if token != nil {
-		p.access[token.AccessToken].serial = p.serial
+		a := p.access[token.AccessToken]
+		a.serial, a.settled = p.serial, true
+		a.missed = a.missed || err != nil
+		a.unknown = err != nil && p.blind
 	}
 	p.failures, p.troubled, p.notBefore, p.refused = 0, time.Time{}, time.Time{}, time.Time{}
 }

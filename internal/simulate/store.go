@@ -12,6 +12,7 @@ import (
 type holding struct {
 	token  *oauth2.Token
 	access *access
+	by     *process
 	since  time.Time
 }
 
@@ -60,7 +61,7 @@ func (s store) Load(ctx context.Context) (*oauth2.Token, error) {
 	s.note("%v loads: %v", s.process, err)
 	if err != nil {
 		s.trouble(0)
-		s.unread = time.Now()
+		s.unread, s.blind = time.Now(), s.setting > 0
 		return nil, err
 	}
 	if s.held == nil {
@@ -87,9 +88,23 @@ func (s store) Save(ctx context.Context, token *oauth2.Token) error {
 		}
 		s.count(SaveReportsFailure)
 	}
+	if h := s.held; h != nil && h.access.serial > a.serial && (a.by != nil || a.settled) {
+		if a.missed && h.by != s.process {
+			// It could not be saved when it was new, and now takes the place of what
+			// another process has saved since: who writes last is right.
+			s.count(Overwritten)
+			s.serial++
+			a.serial = s.serial
+		} else {
+			s.violate("%v saves token %d over %d", s.process, a.serial, h.access.serial)
+		}
+	}
 	kept := *token
-	s.held = &holding{&kept, a, time.Now()}
+	s.held = &holding{&kept, a, s.process, time.Now()}
 	a.saved = true
+	if r := s.refresh[token.RefreshToken]; r != nil {
+		r.saved = true
+	}
 	return err
 }
 
@@ -146,6 +161,7 @@ func (l lockable) Lock(ctx context.Context) (unlock func(), err error) {
 			l.count(LockFails)
 		}
 		l.trouble(0)
+		l.blind = l.setting > 0
 		return nil, err
 	}
 	l.owner = l.process

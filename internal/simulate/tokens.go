@@ -24,6 +24,8 @@ type access struct {
 	lifetime time.Duration
 	believed time.Time // when the client that got it takes it to expire
 	revoked  bool
+	settled  bool // by Set
+	unknown  bool // Set has failed, and could not tell what it has left in the store
 	rejected bool // some request has met a 401 with it
 
 	saved  bool // it has been in the store
@@ -40,7 +42,7 @@ type refresh struct {
 	family   *family
 	access   *access // issued with it, or last by it
 	replaced time.Time
-	revoked  bool
+	saved    bool // it has been in the store
 	sends    []*send
 }
 
@@ -48,7 +50,7 @@ type refresh struct {
 type send struct {
 	by      *process
 	outcome outcome
-	next    *access // what was granted
+	next    *refresh // what was granted, if the server rotates
 }
 
 type outcome int
@@ -98,7 +100,7 @@ func (w *world) signIn() *oauth2.Token {
 func (w *world) answer(p *process, r *refresh, s *send, sent time.Time) (a *access, next *refresh, ok bool) {
 	now := time.Now()
 	switch {
-	case r.family.ended || r.revoked:
+	case r.family.ended:
 		return nil, nil, false
 	case !r.replaced.IsZero() && now.Sub(r.replaced) >= w.grace:
 		w.count(ReuseDetected)
@@ -116,7 +118,6 @@ func (w *world) answer(p *process, r *refresh, s *send, sent time.Time) (a *acce
 		a = w.issue(r.family, now)
 	}
 	a.by, a.sent = p, sent
-	s.next = a
 	if w.keepRefresh {
 		w.count(RefreshTokenKept)
 		return a, nil, true
@@ -124,5 +125,6 @@ func (w *world) answer(p *process, r *refresh, s *send, sent time.Time) (a *acce
 	if r.replaced.IsZero() {
 		r.replaced = now
 	}
-	return a, w.newRefresh(r.family, a), true
+	s.next = w.newRefresh(r.family, a)
+	return a, s.next, true
 }
