@@ -29,6 +29,10 @@ func (e api) serve(req *http.Request, c *call) (*http.Response, error) {
 	r := c.random
 	e.mu.Lock()
 	e.note("%v: call %d arrives with %s", e.process, c.id, req.Header.Get("Authorization"))
+	if e.killed {
+		e.mu.Unlock()
+		return nil, errDead
+	}
 	value, isBearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	a := e.access[value]
 	if !isBearer || a == nil || len(c.given) == 0 || c.given[len(c.given)-1] != a {

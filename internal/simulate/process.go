@@ -47,6 +47,7 @@ type process struct {
 	notBefore time.Time // no exchange
 	refused   time.Time // when invalid_grant arrived; zero: not since Set or Clear
 	presented int       // the serial of the access token of that
+	unsure    bool      // and its family is unknown
 	unread    time.Time // when Load last failed
 	blind     bool      // a look into the store has failed during Set
 	renewed   []time.Time
@@ -73,7 +74,7 @@ func (w *world) startProcess() *process {
 		OnEvent: func(_ context.Context, e tokensource.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.note("%v: %s %d", p, e.Kind, e.Generation)
+			w.note("%v: %s %d, again in %v: %v", p, e.Kind, e.Generation, e.RetryIn, e.Err)
 			if e.Kind == tokensource.EventRenewed {
 				p.renewed = append(p.renewed, time.Now())
 			}
@@ -171,7 +172,7 @@ func (p *process) change(token *oauth2.Token, err error) {
 		a := p.access[token.AccessToken]
 		a.serial, a.settled = p.serial, true
 		a.missed = a.missed || err != nil
-		a.unknown = err != nil && p.blind
+		a.family.unknown = err != nil && p.blind
 	}
 	p.failures, p.troubled, p.notBefore, p.refused = 0, time.Time{}, time.Time{}, time.Time{}
 }
@@ -295,7 +296,7 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 		if p.refused.IsZero() && p.changes == before.changes && p.setting == 0 {
 			p.violate("%v: call %d: %v, but nobody has said so", p, c.id, err)
 		}
-		if h := p.held; h != nil && !p.refused.IsZero() && h.access.serial > p.presented && h.since.Before(p.refused) &&
+		if h := p.held; h != nil && !p.refused.IsZero() && !p.unsure && h.access.serial > p.presented && h.since.Before(p.refused) &&
 			!h.access.family.ended && !h.access.rejected && (h.token.Expiry.IsZero() || now.Before(h.token.Expiry)) &&
 			p.unread.Before(p.refused) && p.changes == before.changes && p.setting == 0 {
 			p.violate("%v: call %d: %v, but the store has token %d", p, c.id, err, h.access.serial)

@@ -90,14 +90,15 @@ func (s store) Save(ctx context.Context, token *oauth2.Token) error {
 	}
 	if h := s.held; h != nil && h.access.serial > a.serial && (a.by != nil || a.settled) {
 		if a.missed && h.by != s.process {
-			// It could not be saved when it was new, and now takes the place of what
-			// another process has saved since: who writes last is right.
 			s.count(Overwritten)
-			s.serial++
-			a.serial = s.serial
 		} else {
 			s.violate("%v saves token %d over %d", s.process, a.serial, h.access.serial)
 		}
+	}
+	if a.missed && !a.saved {
+		// It could not be saved when it was new. Who writes last is right.
+		s.serial++
+		a.serial = s.serial
 	}
 	kept := *token
 	s.held = &holding{&kept, a, s.process, time.Now()}

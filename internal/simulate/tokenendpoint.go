@@ -76,8 +76,11 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	case delivered:
 		e.failures, e.troubled = 0, time.Time{}
 	case refused:
-		e.refused, e.presented = now, r.access.serial
+		e.refused, e.presented, e.unsure = now, r.access.serial, r.family.unknown
 	default:
+		if resp == nil {
+			m.retryAfter = 0 // it did not get there
+		}
 		e.trouble(m.retryAfter)
 		e.notBefore = now.Add(max(minBackoff, m.retryAfter))
 	}
@@ -187,7 +190,7 @@ func (p *process) checkExchange(r *refresh) {
 				p.violate("%v sends %s again after invalid_grant", p, r.value)
 			}
 		case p.keepRefresh:
-		case s.next.saved && !r.access.unknown:
+		case s.next.saved && !r.family.unknown && p.held != nil:
 			p.violate("%v sends %s again, whose answer was saved", p, r.value)
 		case s.by == p:
 			p.violate("%v sends %s again, whose answer it had", p, r.value)
@@ -198,7 +201,9 @@ func (p *process) checkExchange(r *refresh) {
 	// A refresh token that stays does not tell which access token p has, if the last
 	// one was not saved by whoever got it.
 	a := r.access
-	if known := !p.keepRefresh || a.by == p || a.saved; !p.keepAccess && known && !a.rejected && (a.believed.IsZero() || now.Before(a.believed.Add(-p.ahead(a)))) {
+	if known := p.held != nil || !p.stored; !known {
+		// It was cleared by another process, which p does not know.
+	} else if known := !p.keepRefresh || a.by == p || a.saved && !r.family.unknown; !p.keepAccess && known && !a.rejected && (a.believed.IsZero() || now.Before(a.believed.Add(-p.ahead(a)))) {
 		p.violate("%v exchanges %s without need: the access token is good for %v and was not rejected", p, r.value, a.believed.Sub(now))
 	}
 }

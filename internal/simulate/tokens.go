@@ -9,7 +9,8 @@ import (
 
 // A family is all the tokens of one sign-in.
 type family struct {
-	ended bool
+	ended   bool
+	unknown bool // Set has failed, and could not tell what it has left in the store
 }
 
 // An access token.
@@ -25,7 +26,6 @@ type access struct {
 	believed time.Time // when the client that got it takes it to expire
 	revoked  bool
 	settled  bool // by Set
-	unknown  bool // Set has failed, and could not tell what it has left in the store
 	rejected bool // some request has met a 401 with it
 
 	saved  bool // it has been in the store
@@ -114,6 +114,8 @@ func (w *world) answer(p *process, r *refresh, s *send, sent time.Time) (a *acce
 	case w.keepAccess && !a.revoked:
 		w.count(AccessTokenKept)
 		w.begin(a, now)
+		w.serial++
+		a.serial = w.serial
 	default:
 		a = w.issue(r.family, now)
 	}
