@@ -75,8 +75,13 @@ func (w *world) startProcess() *process {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.note("%v: %s %d, again in %v: %v", p, e.Kind, e.Generation, e.RetryIn, e.Err)
-			if e.Kind == tokensource.EventRenewed {
+			switch e.Kind {
+			case tokensource.EventRenewed:
 				p.renewed = append(p.renewed, time.Now())
+			case tokensource.EventAdopted:
+				p.known = nil // until somebody is given it
+				// Another process has got an answer since.
+				p.notBefore = time.Time{}
 			}
 		},
 	}
@@ -238,7 +243,7 @@ func (p *process) check(ctx context.Context, before view, rejected, token *oauth
 	if rejected != nil && token.AccessToken == rejected.AccessToken && !p.keepAccess {
 		p.violate("%v: call %d is given the token that was rejected", p, c.id)
 	}
-	if p.stored && !a.saved && !a.missed {
+	if p.stored && !a.saved && !a.missed && p.setting == 0 {
 		p.violate("%v: call %d is given token %d, which nobody has tried to save", p, c.id, a.serial)
 	}
 	now := time.Now()

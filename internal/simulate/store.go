@@ -12,6 +12,7 @@ import (
 type holding struct {
 	token  *oauth2.Token
 	access *access
+	serial int // of access, then
 	by     *process
 	since  time.Time
 }
@@ -88,20 +89,20 @@ func (s store) Save(ctx context.Context, token *oauth2.Token) error {
 		}
 		s.count(SaveReportsFailure)
 	}
-	if h := s.held; h != nil && h.access.serial > a.serial && (a.by != nil || a.settled) {
+	if h := s.held; h != nil && h.serial > a.serial && (a.by != nil || a.settled) {
 		if a.missed && h.by != s.process {
 			s.count(Overwritten)
 		} else {
-			s.violate("%v saves token %d over %d", s.process, a.serial, h.access.serial)
+			s.violate("%v saves token %d over %d", s.process, a.serial, h.serial)
 		}
 	}
-	if a.missed && !a.saved {
+	if a.missed {
 		// It could not be saved when it was new. Who writes last is right.
 		s.serial++
 		a.serial = s.serial
 	}
 	kept := *token
-	s.held = &holding{&kept, a, s.process, time.Now()}
+	s.held = &holding{&kept, a, a.serial, s.process, time.Now()}
 	a.saved = true
 	if r := s.refresh[token.RefreshToken]; r != nil {
 		r.saved = true
