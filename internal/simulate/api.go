@@ -63,6 +63,7 @@ func (e api) serve(req *http.Request, c *call) (*http.Response, error) {
 	e.mu.Lock()
 	now := time.Now()
 	good := a.good(now)
+	spurious = spurious || now.Before(e.storm)
 	switch {
 	case good && spurious:
 		e.count(SpuriousRejection)

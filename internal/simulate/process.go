@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/authtrip/authtrip/tokensource"
@@ -32,6 +33,7 @@ type process struct {
 
 	// What follows is guarded by world.mu.
 	killed     bool
+	doomed     Kind // to be killed when it comes to that
 	storing    bool
 	exchanging int
 
@@ -56,10 +58,10 @@ type process struct {
 
 func (p *process) String() string { return fmt.Sprint("process ", p.life) }
 
-// start begins a process. w.mu is held.
+// startProcess returns a new process. w.mu is held.
 func (w *world) startProcess() *process {
 	w.lives++
-	p := &process{world: w, life: w.lives, dead: make(chan struct{})}
+	p := &process{world: w, life: w.lives, dead: make(chan struct{}), doomed: none}
 	p.operator = w.random("process", p.life)
 	p.ctx, p.kill = context.WithCancel(context.Background())
 	grant := tokensource.RefreshToken(&oauth2.Config{
@@ -93,13 +95,12 @@ func (w *world) startProcess() *process {
 		p.session.Store = s
 	}
 	p.client = &transport.Refresh{Source: p, Base: api{p}, ReplayBuffer: w.replayBuffer}
-	w.procs = append(w.procs, p)
 	return p
 }
 
 // end kills p, as by a signal, and starts another in its place. What it has on
 // its way comes to nothing. w.mu is held.
-func (p *process) end() *process {
+func (p *process) end() {
 	w := p.world
 	w.count(Killed)
 	if p.exchanging > 0 {
@@ -116,13 +117,23 @@ func (p *process) end() *process {
 		w.owner = nil
 		<-w.lock
 	}
-	for i, q := range w.procs {
-		if q == p {
-			w.procs = append(w.procs[:i:i], w.procs[i+1:]...)
-			break
-		}
+	w.procs = slices.Clone(w.procs)
+	w.procs[slices.Index(w.procs, p)] = w.startProcess()
+}
+
+// doom kills p in a while. w.mu is held.
+func (p *process) doom(k Kind, d time.Duration) {
+	if p.doomed != k {
+		return
 	}
-	return w.startProcess()
+	p.doomed = none
+	time.AfterFunc(d, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.killed && !p.calm {
+			p.end()
+		}
+	})
 }
 
 // trouble notes that a renewal of p's has failed. w.mu is held.
@@ -247,7 +258,7 @@ func (p *process) check(ctx context.Context, before view, rejected, token *oauth
 		p.violate("%v: call %d is given token %d, which nobody has tried to save", p, c.id, a.serial)
 	}
 	now := time.Now()
-	if !token.Expiry.IsZero() && now.After(token.Expiry) && now.Sub(a.issued) > time.Second+p.bound() {
+	if !token.Expiry.IsZero() && now.After(token.Expiry) && now.Sub(a.issued) > time.Second+2*p.bound() {
 		p.violate("%v: call %d is given token %d, which expired %v ago", p, c.id, a.serial, now.Sub(token.Expiry))
 	}
 	if a.serial >= p.newest {
@@ -280,7 +291,7 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 		p.count(RenewalsLimited)
 		n := 0
 		for _, t := range p.renewed {
-			if now.Sub(t) <= 30*time.Second {
+			if now.Sub(t) <= 31*time.Second+p.bound() { // as it was when the renewal began
 				n++
 			}
 		}
@@ -301,10 +312,10 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 		if p.refused.IsZero() && p.changes == before.changes && p.setting == 0 {
 			p.violate("%v: call %d: %v, but nobody has said so", p, c.id, err)
 		}
-		if h := p.held; h != nil && !p.refused.IsZero() && !p.unsure && h.access.serial > p.presented && h.since.Before(p.refused) &&
+		if h := p.held; h != nil && !p.refused.IsZero() && !p.unsure && h.serial > p.presented && h.since.Before(p.refused) &&
 			!h.access.family.ended && !h.access.rejected && (h.token.Expiry.IsZero() || now.Before(h.token.Expiry)) &&
 			p.unread.Before(p.refused) && p.changes == before.changes && p.setting == 0 {
-			p.violate("%v: call %d: %v, but the store has token %d", p, c.id, err, h.access.serial)
+			p.violate("%v: call %d: %v, but the store has token %d", p, c.id, err, h.serial)
 		}
 	case errors.Is(err, tokensource.ErrNoToken):
 		if before.known != nil && p.known != nil && p.setting == 0 && before.changes == p.changes {

@@ -62,11 +62,11 @@ func Run(t *testing.T, seed uint64, trace bool) (result Result) {
 // run is the schedule: it comes to its end, and leaves nothing behind.
 func (w *world) run() {
 	r := w.random("events", 0)
-	var procs []*process
 	w.mu.Lock()
 	for range w.config.processes {
-		procs = append(procs, w.startProcess())
+		w.procs = append(w.procs, w.startProcess())
 	}
+	procs := slices.Clone(w.procs)
 	w.mu.Unlock()
 	if w.config.processes > 1 {
 		w.count(SecondProcess)
@@ -99,7 +99,7 @@ func (w *world) run() {
 		at(when, func() { w.revoke(family) })
 	}
 	for range r.IntN(4) {
-		n, what := r.IntN(w.config.processes), r.IntN(8)
+		n, what := r.IntN(w.config.processes), r.IntN(10)
 		when, in, out := span(r, time.Second, w.length), chance(r, .5), span(r, time.Second, time.Minute)
 		at(when, func() {
 			p := slot(n)
@@ -120,14 +120,33 @@ func (w *world) run() {
 			default:
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				w.endSomewhere(n)
+				switch {
+				case p.killed:
+				case what < 6:
+					p.end()
+				case what < 8:
+					p.doomed = KilledInExchange
+				default:
+					p.doomed = KilledBeforeSave
+				}
 			}
 		})
+	}
+	if chance(r, .1) {
+		n, when, last := r.IntN(w.config.processes), span(r, time.Second, w.length), span(r, 10*time.Second, time.Minute)
+		at(when, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.storm = time.Now().Add(last)
+		})
+		for range 20 {
+			at(when+span(r, 0, last), func() { slot(n).do(false) })
+		}
 	}
 	all.Wait()
 	time.Sleep(time.Until(w.start.Add(w.length)))
 	w.mu.Lock()
-	w.calm = true
+	w.calm, w.storm = true, time.Time{}
 	w.note("calm")
 	w.mu.Unlock()
 	// Whatever was asked for in Retry-After is over then.
@@ -143,16 +162,6 @@ func (w *world) run() {
 	}
 	time.Sleep(time.Hour) // for renewals that nobody waits for
 	synctest.Wait()
-}
-
-// endSomewhere kills a process. w.mu is held.
-func (w *world) endSomewhere(n int) {
-	p := w.procs[n]
-	fresh := p.end()
-	// It takes the same place.
-	last := len(w.procs) - 1
-	copy(w.procs[n+1:], w.procs[n:last])
-	w.procs[n] = fresh
 }
 
 // revoke ends the newest access token, or its whole family.

@@ -39,6 +39,9 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 		faulty = false
 	}
 	half := faulty && chance(s.moods, .3)
+	if fails == SaveFails {
+		s.doom(KilledBeforeSave, d/2)
+	}
 	s.mu.Unlock()
 	err = s.pause(ctx, d)
 	s.mu.Lock()

@@ -67,6 +67,7 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	m := e.mood()
 	e.note("%v exchanges %s, mood %d", e.process, r.value, m.kind)
 	e.exchanging++
+	e.doom(KilledInExchange, span(e.exchanges, 0, m.before+m.after))
 	e.mu.Unlock()
 	resp, err := e.serve(req.Context(), r, s, m, sent)
 	e.mu.Lock()
@@ -173,12 +174,10 @@ func (p *process) checkExchange(r *refresh) {
 	if now.Before(p.notBefore) {
 		p.violate("%v exchanges %v too soon after a failure", p, p.notBefore.Sub(now))
 	}
-	if p.killedInExchange(r) {
-		p.count(ExchangeRepeated)
-	}
 	for _, s := range r.sends {
 		switch {
-		case s.by.killed && (s.outcome == pending || s.outcome == lost):
+		case s.by.killed && s.outcome == pending:
+			p.count(ExchangeRepeated)
 		case s.outcome == pending:
 			p.violate("%v sends %s while it is on its way", p, r.value)
 		case s.outcome == unprocessed:
@@ -198,24 +197,25 @@ func (p *process) checkExchange(r *refresh) {
 			p.count(ExchangeRepeated)
 		}
 	}
-	// A refresh token that stays does not tell which access token p has, if the last
-	// one was not saved by whoever got it.
 	a := r.access
-	if known := p.held != nil || !p.stored; !known {
-		// It was cleared by another process, which p does not know.
-	} else if known := !p.keepRefresh || a.by == p || a.saved && !r.family.unknown; !p.keepAccess && known && !a.rejected && (a.believed.IsZero() || now.Before(a.believed.Add(-p.ahead(a)))) {
+	if p.has(r) && !a.rejected && (a.believed.IsZero() || now.Before(a.believed.Add(-p.ahead(a)))) {
 		p.violate("%v exchanges %s without need: the access token is good for %v and was not rejected", p, r.value, a.believed.Sub(now))
 	}
 }
 
-// killedInExchange reports whether a process was killed that had sent r.
-func (p *process) killedInExchange(r *refresh) bool {
-	for _, s := range r.sends {
-		if s.by.killed && (s.outcome == pending || s.outcome == lost) {
-			return true
-		}
+// has reports whether p, which has r, can be known to have r.access with it.
+func (p *process) has(r *refresh) bool {
+	switch {
+	case p.keepAccess:
+		return false // it has that one, but for how long may be news to it
+	case p.stored && p.held == nil:
+		return false // another process has signed out
+	case !p.keepRefresh:
+		return true
+	case p.processes == 1 && r.access.by == p:
+		return true
 	}
-	return false
+	return r.access.saved && !r.family.unknown
 }
 
 // ahead is how long before its expiry a is renewed at the earliest.

@@ -36,6 +36,7 @@ type world struct {
 
 	mu      sync.Mutex // guards everything below, and all that it leads to
 	calm    bool       // no more faults
+	storm   time.Time  // until then the API rejects everything
 	counts  [kinds]int
 	broken  []string // the invariants
 	tracing bool
@@ -52,7 +53,7 @@ type world struct {
 	owner *process // of the store's lock
 	lock  chan struct{}
 
-	procs []*process // alive
+	procs []*process // alive, each in its place
 	lives int
 }
 
