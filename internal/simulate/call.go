@@ -21,6 +21,7 @@ type call struct {
 	content  string     // the request's body
 	again    bool       // it can be sent again
 	final    bool       // it belongs to the end, when all is calm
+	began    time.Time
 	deadline time.Time
 
 	// Guarded by world.mu.
@@ -183,7 +184,7 @@ func (p *process) do(final bool) (ok bool) {
 		defer time.AfterFunc(time.Until(c.deadline), cancel).Stop()
 	}
 	req := c.request(ctx)
-	began := time.Now()
+	c.began = time.Now()
 	w.note("call %d begins", c.id)
 	w.mu.Unlock()
 	resp, err := p.client.RoundTrip(req)
@@ -208,8 +209,8 @@ func (p *process) do(final bool) (ok bool) {
 		return true
 	case !c.deadline.IsZero() && now.After(c.deadline):
 		w.violate("call %d returns %v after its deadline", c.id, now.Sub(c.deadline))
-	case c.deadline.IsZero() && now.Sub(began) > 10*time.Minute:
-		w.violate("call %d returns after %v", c.id, now.Sub(began))
+	case c.deadline.IsZero() && now.Sub(c.began) > 10*time.Minute:
+		w.violate("call %d returns after %v", c.id, now.Sub(c.began))
 	}
 	if err != nil {
 		if ctx.Err() != nil && stop != none {
@@ -269,6 +270,14 @@ func (c *call) checkResponse(ctx context.Context, status int, content string, re
 		w.violate("call %d: the rejection was returned, and it could have been sent again", c.id)
 	case len(c.attempts) == 1:
 		w.count(RejectionReturned)
+		if c.p.owed == nil {
+			c.p.owed = make(map[*access]time.Time)
+		}
+		c.p.owed[last.token] = time.Now()
+	}
+	// A rejection that nobody could answer is answered before the next request.
+	if since, ok := c.p.owed[c.attempts[0].token]; ok && since.Before(c.began) && c.source == nil && !w.keepAccess {
+		w.violate("call %d was sent with token %d, which was rejected %v before", c.id, c.attempts[0].token.serial, c.began.Sub(since))
 	}
 	if len(c.attempts) == 2 && c.attempts[0].token == last.token && !w.keepAccess {
 		w.violate("call %d was sent again with the same token", c.id)

@@ -44,16 +44,18 @@ type process struct {
 	changed time.Time     // when the last of them was done
 	floor   int           // no token up to this serial may be given any more
 
-	failures  int       // in a row
-	troubled  time.Time // until then, a RetryError is no surprise
-	notBefore time.Time // no exchange
-	refused   time.Time // when invalid_grant arrived; zero: not since Set or Clear
-	presented int       // the serial of the access token of that
-	unsure    bool      // and its family is unknown
-	unread    time.Time // when Load last failed
-	blind     bool      // a look into the store has failed during Set
-	renewed   []time.Time
-	operating bool // somebody sees to a new sign-in
+	failures  int                   // in a row
+	troubled  time.Time             // until then, a RetryError is no surprise
+	notBefore time.Time             // no exchange
+	refused   time.Time             // when invalid_grant arrived; zero: not since Set or Clear
+	presented int                   // the serial of the access token of that
+	unsure    bool                  // and its family is unknown
+	unread    time.Time             // when Load last failed
+	blind     bool                  // a look into the store has failed during Set
+	renewed   []time.Time           // all renewals
+	forced    []time.Time           // renewals of tokens that were rejected
+	owed      map[*access]time.Time // since when rejections of it have been returned
+	operating bool                  // somebody sees to a new sign-in
 }
 
 func (p *process) String() string { return fmt.Sprint("process ", p.life) }
@@ -77,10 +79,7 @@ func (w *world) startProcess() *process {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.note("%v: %s %d, again in %v: %v", p, e.Kind, e.Generation, e.RetryIn, e.Err)
-			switch e.Kind {
-			case tokensource.EventRenewed:
-				p.renewed = append(p.renewed, time.Now())
-			case tokensource.EventAdopted:
+			if e.Kind == tokensource.EventAdopted {
 				p.known = nil // until somebody is given it
 				// Another process has got an answer since.
 				p.notBefore = time.Time{}
@@ -289,13 +288,8 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 	switch {
 	case isRetry && errors.Is(err, tokensource.ErrRenewalLimit):
 		p.count(RenewalsLimited)
-		n := 0
-		for _, t := range p.renewed {
-			if now.Sub(t) <= 31*time.Second+p.bound() { // as it was when the renewal began
-				n++
-			}
-		}
-		if limit := pickLimit(p.maxForced); limit < 0 || n < limit {
+		// As it was when the renewal began.
+		if n := countSince(p.renewed, now.Add(-31*time.Second-p.bound())); p.limit() < 0 || n < p.limit() {
 			p.violate("%v: call %d: renewals are limited after %d", p, c.id, n)
 		}
 	case isRetry:
@@ -327,11 +321,28 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 	}
 }
 
-func pickLimit(n int) int {
-	if n == 0 {
+// limit is how many forced renewals there may be in 30 seconds; negative for any.
+func (w *world) limit() int {
+	if w.maxForced == 0 {
 		return 5
 	}
+	return w.maxForced
+}
+
+func countSince(times []time.Time, since time.Time) (n int) {
+	for _, t := range times {
+		if t.After(since) {
+			n++
+		}
+	}
 	return n
+}
+
+// checkLimit checks that one more forced renewal may be made. w.mu is held.
+func (p *process) checkLimit(now time.Time) {
+	if n := countSince(p.forced, now.Add(-30*time.Second)); p.limit() >= 0 && n > p.limit() {
+		p.violate("%v forces a renewal after %d", p, n)
+	}
 }
 
 // usable reports whether the token known before was to be handed out then.

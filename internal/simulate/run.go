@@ -153,6 +153,13 @@ func (w *world) run() {
 	time.Sleep(2 * time.Hour)
 	for _, p := range slices.Clone(w.procs) {
 		w.recovers(p)
+		if w.stored {
+			// What could not be saved is saved with one of the next requests.
+			time.Sleep(2 * time.Minute)
+			w.recovers(p)
+			time.Sleep(time.Minute)
+			w.checkSaved(p)
+		}
 	}
 	w.mu.Lock()
 	procs = slices.Clone(w.procs)
@@ -181,6 +188,15 @@ func (w *world) revoke(whole bool) {
 	newest.revoked = true
 	if whole {
 		newest.family.ended = true
+	}
+}
+
+// checkSaved checks that the token of p is in the store, or was.
+func (w *world) checkSaved(p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a := w.access[p.known.AccessToken]; !a.saved {
+		w.violate("%v has not saved token %d", p, a.serial)
 	}
 }
 

@@ -99,10 +99,16 @@ func (s store) Save(ctx context.Context, token *oauth2.Token) error {
 			s.violate("%v saves token %d over %d", s.process, a.serial, h.serial)
 		}
 	}
+	if a.by == s.process && a.sent.Before(s.changed) && s.setting == 0 {
+		s.violate("%v saves token %d, whose exchange began before the last sign-in or sign-out", s.process, a.serial)
+	}
 	if a.missed {
 		// It could not be saved when it was new. Who writes last is right.
 		s.serial++
 		a.serial = s.serial
+		for _, q := range s.procs {
+			delete(q.owed, a)
+		}
 	}
 	kept := *token
 	s.held = &holding{&kept, a, a.serial, s.process, time.Now()}

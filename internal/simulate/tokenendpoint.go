@@ -62,6 +62,11 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errDown
 	}
 	e.checkExchange(r)
+	// After one that failed, the next is due for the token's own sake.
+	forced := r.access.rejected && e.failures == 0 && (r.access.believed.IsZero() || sent.Before(r.access.believed.Add(-e.ahead(r.access))))
+	if forced {
+		e.checkLimit(sent)
+	}
 	s := &send{by: e.process}
 	r.sends = append(r.sends, s)
 	m := e.mood()
@@ -76,6 +81,10 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch now := time.Now(); s.outcome {
 	case delivered:
 		e.failures, e.troubled = 0, time.Time{}
+		e.renewed = append(e.renewed, now)
+		if forced {
+			e.forced = append(e.forced, now)
+		}
 	case refused:
 		e.refused, e.presented, e.unsure = now, r.access.serial, r.family.unknown
 	default:
@@ -97,6 +106,7 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 		return resp, err
 	}
 	if err := e.pause(ctx, m.before); err != nil {
+		e.givesUp(err)
 		return end(unprocessed, nil, err)
 	}
 	invalidGrant := func() *http.Response { return tokenResponse(400, strings.NewReader(`{"error":"invalid_grant"}`)) }
@@ -115,10 +125,11 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 		return end(refused, invalidGrant(), nil)
 	}
 	e.mu.Lock()
-	a, next, ok := e.answer(e.process, r, s, sent)
+	a, next, ok := e.answer(r, s)
 	s.outcome = lost
 	e.mu.Unlock()
 	if err := e.pause(ctx, m.after); err != nil {
+		e.givesUp(err)
 		return nil, err
 	}
 	switch {
@@ -137,7 +148,7 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	if e.keepRefresh {
 		r.access = a
 	}
-	a.believed = a.expires
+	a.by, a.sent, a.believed, a.rejected = e.process, sent, a.expires, false
 	answer := `{"access_token":"` + a.value + `","token_type":"Bearer"`
 	if a.lifetime > 0 {
 		a.believed = sent.Add(a.lifetime)
@@ -203,10 +214,20 @@ func (p *process) checkExchange(r *refresh) {
 	}
 }
 
+// givesUp checks why an exchange was given up. Its answer is lost with it, so no
+// caller's leaving is a reason.
+func (p *process) givesUp(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == context.Canceled && p.setting == 0 && !p.changed.Equal(time.Now()) {
+		p.violate("%v gives up an exchange before its time is over", p)
+	}
+}
+
 // has reports whether p, which has r, can be known to have r.access with it.
 func (p *process) has(r *refresh) bool {
 	switch {
-	case p.keepAccess:
+	case p.keepAccess && (p.processes > 1 || r.access.by != p):
 		return false // it has that one, but for how long may be news to it
 	case p.stored && p.held == nil:
 		return false // another process has signed out

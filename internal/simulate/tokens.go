@@ -68,6 +68,7 @@ func (w *world) issue(f *family, now time.Time) *access {
 	w.serial++
 	a := &access{serial: w.serial, value: fmt.Sprintf("access-%d", w.serial), family: f}
 	w.begin(a, now)
+	a.believed = a.expires
 	w.access[a.value] = a
 	return a
 }
@@ -77,8 +78,6 @@ func (w *world) begin(a *access, now time.Time) {
 	if a.lifetime > 0 {
 		a.expires = now.Add(a.lifetime)
 	}
-	a.believed = a.expires
-	a.rejected = false
 }
 
 func (w *world) newRefresh(f *family, a *access) *refresh {
@@ -97,7 +96,7 @@ func (w *world) signIn() *oauth2.Token {
 
 // answer is what the token endpoint makes of a refresh token. w.mu is held. The
 // rest of the invariants was checked on arrival.
-func (w *world) answer(p *process, r *refresh, s *send, sent time.Time) (a *access, next *refresh, ok bool) {
+func (w *world) answer(r *refresh, s *send) (a *access, next *refresh, ok bool) {
 	now := time.Now()
 	switch {
 	case r.family.ended:
@@ -119,7 +118,6 @@ func (w *world) answer(p *process, r *refresh, s *send, sent time.Time) (a *acce
 	default:
 		a = w.issue(r.family, now)
 	}
-	a.by, a.sent = p, sent
 	if w.keepRefresh {
 		w.count(RefreshTokenKept)
 		return a, nil, true
