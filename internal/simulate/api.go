@@ -41,6 +41,7 @@ func (e api) serve(req *http.Request, c *call) (*http.Response, error) {
 		return nil, errDown
 	}
 	before, after := span(r, time.Millisecond, 150*time.Millisecond), span(r, time.Millisecond, 150*time.Millisecond)
+	delivery := a.deliveries
 	down, early, spurious := false, chance(r, .2), false
 	if !e.calm {
 		down, spurious = chance(r, e.apiFaults), chance(r, e.apiFaults/2)
@@ -59,7 +60,7 @@ func (e api) serve(req *http.Request, c *call) (*http.Response, error) {
 		e.count(APIDown)
 		return nil, errDown
 	}
-	at := attempt{token: a, complete: true}
+	at := attempt{token: a, delivery: delivery, complete: true}
 	e.mu.Lock()
 	now := time.Now()
 	good := a.good(now)

@@ -120,17 +120,27 @@ func (p *process) end() {
 	w.procs[slices.Index(w.procs, p)] = w.startProcess()
 }
 
-// doom kills p in a while. w.mu is held.
-func (p *process) doom(k Kind, d time.Duration) {
-	if p.doomed != k {
+// doom has to p done in a while what it is doomed to, which is one of kinds. w.mu is held.
+func (p *process) doom(d time.Duration, kinds ...Kind) {
+	k := p.doomed
+	if !slices.Contains(kinds, k) {
 		return
 	}
 	p.doomed = none
 	time.AfterFunc(d, func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		if !p.killed && !p.calm {
+		skip := p.killed || p.calm
+		if !skip && (k == KilledInExchange || k == KilledBeforeSave) {
 			p.end()
+			skip = true
+		}
+		p.mu.Unlock()
+		switch {
+		case skip:
+		case k == SignedIn:
+			p.set()
+		case k == SignedOut:
+			p.clear()
 		}
 	})
 }
@@ -147,6 +157,7 @@ func (p *process) trouble(retryAfter time.Duration) {
 // set signs in.
 func (p *process) set() {
 	p.mu.Lock()
+	p.count(SignedIn)
 	token := p.signIn()
 	p.setting++
 	p.note("%v signs in: %s", p, token.AccessToken)
@@ -158,6 +169,7 @@ func (p *process) set() {
 // clear signs out.
 func (p *process) clear() {
 	p.mu.Lock()
+	p.count(SignedOut)
 	p.setting++
 	p.note("%v signs out", p)
 	p.mu.Unlock()
@@ -208,15 +220,43 @@ func (p *process) look() view {
 // Token implements [tokensource.Source].
 func (p *process) Token(ctx context.Context) (*oauth2.Token, error) {
 	before := p.look()
-	token, err := p.session.Token(ctx)
+	token, err := p.session.Token(p.yield(ctx))
 	return p.check(ctx, before, nil, token, err)
 }
 
 // Renew implements [tokensource.Renewer].
 func (p *process) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, error) {
 	before := p.look()
-	token, err := p.session.Renew(ctx, rejected)
+	token, err := p.session.Renew(p.yield(ctx), rejected)
 	return p.check(ctx, before, rejected, token, err)
+}
+
+// A yielding context takes its time once, as a goroutine may anywhere that the
+// scheduler has other things to do.
+type yielding struct {
+	context.Context
+	p    *process
+	time time.Duration // guarded by world.mu
+}
+
+func (p *process) yield(ctx context.Context) context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := callOf(ctx).random; chance(r, .2) {
+		return &yielding{ctx, p, span(r, time.Microsecond, 300*time.Millisecond)}
+	}
+	return ctx
+}
+
+func (y *yielding) Err() error {
+	y.p.mu.Lock()
+	d := y.time
+	y.time = 0
+	y.p.mu.Unlock()
+	if d > 0 {
+		_ = y.p.pause(y.Context, d)
+	}
+	return y.Context.Err()
 }
 
 func (p *process) check(ctx context.Context, before view, rejected, token *oauth2.Token, err error) (*oauth2.Token, error) {
@@ -362,7 +402,6 @@ func (p *process) seeTo(err error) {
 	}
 	p.operating = true
 	d := span(p.operator, time.Second, 2*time.Minute)
-	p.count(SignedIn)
 	go func() {
 		if p.pause(p.ctx, d) == nil {
 			p.set()

@@ -99,23 +99,17 @@ func (w *world) run() {
 		at(when, func() { w.revoke(family) })
 	}
 	for range r.IntN(4) {
-		n, what := r.IntN(w.config.processes), r.IntN(10)
+		n, what := r.IntN(w.config.processes), r.IntN(13)
 		when, in, out := span(r, time.Second, w.length), chance(r, .5), span(r, time.Second, time.Minute)
 		at(when, func() {
 			p := slot(n)
 			switch {
 			case what == 0:
-				w.mu.Lock()
-				w.count(SignedOut)
-				w.mu.Unlock()
 				p.clear()
 				if in && p.pause(p.ctx, out) == nil {
 					p.set()
 				}
 			case what < 3:
-				w.mu.Lock()
-				w.count(SignedIn)
-				w.mu.Unlock()
 				p.set()
 			default:
 				w.mu.Lock()
@@ -126,8 +120,12 @@ func (w *world) run() {
 					p.end()
 				case what < 8:
 					p.doomed = KilledInExchange
-				default:
+				case what < 10:
 					p.doomed = KilledBeforeSave
+				case what < 12:
+					p.doomed = SignedIn
+				default:
+					p.doomed = SignedOut
 				}
 			}
 		})

@@ -40,7 +40,7 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	}
 	half := faulty && chance(s.moods, .3)
 	if fails == SaveFails {
-		s.doom(KilledBeforeSave, d/2)
+		s.doom(d/2, KilledBeforeSave)
 	}
 	s.mu.Unlock()
 	err = s.pause(ctx, d)
@@ -77,6 +77,11 @@ func (s store) Load(ctx context.Context) (*oauth2.Token, error) {
 
 // Save implements [tokensource.Store].
 func (s store) Save(ctx context.Context, token *oauth2.Token) error {
+	if end, ok := ctx.Deadline(); ok && s.alone(time.Until(end)) {
+		s.mu.Lock()
+		s.violate("%v has %v left to save", s.process, time.Until(end))
+		s.mu.Unlock()
+	}
 	done, err := s.operate(ctx, SaveFails)
 	defer s.mu.Unlock()
 	s.note("%v saves %s: %v", s.process, token.AccessToken, err)
@@ -93,7 +98,7 @@ func (s store) Save(ctx context.Context, token *oauth2.Token) error {
 		s.count(SaveReportsFailure)
 	}
 	if h := s.held; h != nil && h.serial > a.serial && (a.by != nil || a.settled) {
-		if a.missed && h.by != s.process {
+		if a.family.unknown && h.by != s.process {
 			s.count(Overwritten)
 		} else {
 			s.violate("%v saves token %d over %d", s.process, a.serial, h.serial)
@@ -117,6 +122,13 @@ func (s store) Save(ctx context.Context, token *oauth2.Token) error {
 		r.saved = true
 	}
 	return err
+}
+
+// alone reports whether no sign-in explains why there is so little time left.
+func (s store) alone(left time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return left < s.bound() && s.setting == 0 && !s.killed
 }
 
 // Clear implements [tokensource.Store].

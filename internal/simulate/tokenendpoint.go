@@ -72,7 +72,7 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	m := e.mood()
 	e.note("%v exchanges %s, mood %d", e.process, r.value, m.kind)
 	e.exchanging++
-	e.doom(KilledInExchange, span(e.exchanges, 0, m.before+m.after))
+	e.doom(span(e.exchanges, 0, m.before+m.after), KilledInExchange, SignedIn, SignedOut)
 	e.mu.Unlock()
 	resp, err := e.serve(req.Context(), r, s, m, sent)
 	e.mu.Lock()
@@ -88,6 +88,9 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	case refused:
 		e.refused, e.presented, e.unsure = now, r.access.serial, r.family.unknown
 	default:
+		if err == context.Canceled {
+			break // by a sign-in or sign-out
+		}
 		if resp == nil {
 			m.retryAfter = 0 // it did not get there
 		}
@@ -106,7 +109,7 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 		return resp, err
 	}
 	if err := e.pause(ctx, m.before); err != nil {
-		e.givesUp(err)
+		e.givesUp(err, sent)
 		return end(unprocessed, nil, err)
 	}
 	invalidGrant := func() *http.Response { return tokenResponse(400, strings.NewReader(`{"error":"invalid_grant"}`)) }
@@ -114,7 +117,9 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	case TokenEndpointDown:
 		return end(unprocessed, nil, errDown)
 	case TokenEndpointHangs:
-		return end(unprocessed, nil, e.pause(ctx, 1000*time.Hour))
+		err := e.pause(ctx, 1000*time.Hour)
+		e.givesUp(err, sent)
+		return end(unprocessed, nil, err)
 	case TokenServerError:
 		return end(unprocessed, tokenResponse(503, strings.NewReader("down")), nil)
 	case TokenTooManyRequests:
@@ -129,7 +134,7 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	s.outcome = lost
 	e.mu.Unlock()
 	if err := e.pause(ctx, m.after); err != nil {
-		e.givesUp(err)
+		e.givesUp(err, sent)
 		return nil, err
 	}
 	switch {
@@ -145,6 +150,7 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.outcome = delivered
+	a.deliveries++
 	if e.keepRefresh {
 		r.access = a
 	}
@@ -216,9 +222,12 @@ func (p *process) checkExchange(r *refresh) {
 
 // givesUp checks why an exchange was given up. Its answer is lost with it, so no
 // caller's leaving is a reason.
-func (p *process) givesUp(err error) {
+func (p *process) givesUp(err error, sent time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if d := time.Since(sent); err != errDead && d > p.bound() {
+		p.violate("%v gives up an exchange after %v", p, d)
+	}
 	if err == context.Canceled && p.setting == 0 && !p.changed.Equal(time.Now()) {
 		p.violate("%v gives up an exchange before its time is over", p)
 	}
