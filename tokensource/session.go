@@ -425,6 +425,9 @@ func (s *Session) wait(ctx context.Context, seen *oauth2.Token, forced bool) (*o
 	select {
 	case r := <-s.start(ctx, seen, forced):
 		token, _ := r.Val.(*oauth2.Token)
+		if r.Err == nil && token != s.load().token {
+			return nil, errAgain // Set or Clear has come since, as during OnEvent
+		}
 		return token, r.Err
 	case <-ctx.Done():
 		return nil, waited(ctx, "a renewal")

@@ -567,3 +567,54 @@ func TestNoExpiredTokenFromASave(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for a renewal waits for OnEvent too, and a sign-out or a new sign-in
+// may come then: what the renewal has brought is of the past.
+func TestSetAndClearDuringOnEvent(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(context.Context, *tokensource.Session) error
+		want   string
+	}{
+		{"Clear", func(ctx context.Context, s *tokensource.Session) error { return s.Clear(ctx) }, "error: " + tokensource.ErrNoToken.Error()},
+		{"Set", func(ctx context.Context, s *tokensource.Session) error {
+			return s.Set(ctx, &oauth2.Token{AccessToken: "set"})
+		}, "set"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := &fakeGrant{answer: func(_ context.Context, _ int, current *oauth2.Token) (*oauth2.Token, error) {
+					if current == nil {
+						return nil, tokensource.ErrNoToken
+					}
+					return nil, nil // the default
+				}}
+				slow := make(chan struct{})
+				s := &tokensource.Session{Grant: g.grant, OnEvent: func(_ context.Context, e tokensource.Event) {
+					if e.Kind == tokensource.EventRenewed {
+						<-slow
+					}
+				}}
+				first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+				var all sync.WaitGroup
+				ask := func(call func() (*oauth2.Token, error)) {
+					all.Go(func() {
+						if got := access(call()); got != tc.want {
+							t.Errorf("got %s, want %s", got, tc.want)
+						}
+					})
+				}
+				ask(func() (*oauth2.Token, error) { return s.Renew(t.Context(), first) })
+				synctest.Wait()
+				if err := tc.change(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				ask(func() (*oauth2.Token, error) { return s.Token(t.Context()) })
+				ask(func() (*oauth2.Token, error) { return s.Renew(t.Context(), first) })
+				synctest.Wait()
+				close(slow)
+				all.Wait()
+			})
+		})
+	}
+}

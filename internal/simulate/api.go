@@ -35,13 +35,13 @@ func (e api) serve(req *http.Request, c *call) (*http.Response, error) {
 	}
 	value, isBearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	a := e.access[value]
-	if !isBearer || a == nil || len(c.given) == 0 || c.given[len(c.given)-1] != a {
+	given := c.given
+	if !isBearer || a == nil || given == nil || given.AccessToken != value {
 		e.violate("call %d is sent with %q, which is not what it was given", c.id, req.Header.Get("Authorization"))
 		e.mu.Unlock()
 		return nil, errDown
 	}
 	before, after := span(r, time.Millisecond, 150*time.Millisecond), span(r, time.Millisecond, 150*time.Millisecond)
-	delivery := a.deliveries
 	down, early, spurious := false, chance(r, .2), false
 	if !e.calm {
 		down, spurious = chance(r, e.apiFaults), chance(r, e.apiFaults/2)
@@ -60,7 +60,7 @@ func (e api) serve(req *http.Request, c *call) (*http.Response, error) {
 		e.count(APIDown)
 		return nil, errDown
 	}
-	at := attempt{token: a, delivery: delivery, complete: true}
+	at := attempt{given: given, token: a, complete: true}
 	e.mu.Lock()
 	now := time.Now()
 	good := a.good(now)

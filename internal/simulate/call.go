@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authtrip/authtrip/transport"
+	"golang.org/x/oauth2"
 )
 
 // A call is one request of a caller's, and what came of it.
@@ -25,7 +26,7 @@ type call struct {
 	deadline time.Time
 
 	// Guarded by world.mu.
-	given    []*access // tokens from the Session
+	given    *oauth2.Token // by the Session, last
 	attempts []attempt
 	source   error // of the Session's
 	failed   error // of an attempt's
@@ -33,8 +34,8 @@ type call struct {
 
 // An attempt is what arrived at the API.
 type attempt struct {
+	given    *oauth2.Token
 	token    *access
-	delivery int // of the token
 	status   int
 	rejected bool
 	complete bool // the body
@@ -280,8 +281,8 @@ func (c *call) checkResponse(ctx context.Context, status int, content string, re
 	if since, ok := c.p.owed[c.attempts[0].token]; ok && since.Before(c.began) && c.source == nil && !w.keepAccess {
 		w.violate("call %d was sent with token %d, which was rejected %v before", c.id, c.attempts[0].token.serial, c.began.Sub(since))
 	}
-	// (Where a server keeps access tokens, another process may have renewed this one.)
-	if len(c.attempts) == 2 && c.attempts[0].token == last.token && c.attempts[0].delivery == last.delivery && (!w.keepAccess || w.processes == 1) {
+	// (Where a server keeps access tokens, a new token has the same text.)
+	if len(c.attempts) == 2 && (c.attempts[0].given == last.given || c.attempts[0].token == last.token && !w.keepAccess) {
 		w.violate("call %d was sent again with the same token", c.id)
 	}
 }

@@ -84,6 +84,11 @@ func (w *world) startProcess() *process {
 				// Another process has got an answer since.
 				p.notBefore = time.Time{}
 			}
+			if d := span(p.operator, 0, 2*time.Second); w.slowEvents && e.Kind == tokensource.EventRenewed {
+				w.mu.Unlock()
+				_ = p.pause(context.Background(), d) // whoever waits for the renewal waits for this too
+				w.mu.Lock()
+			}
 		},
 	}
 	s := store{p, w.random("store", p.life)}
@@ -278,7 +283,7 @@ func (p *process) check(ctx context.Context, before view, rejected, token *oauth
 		p.violate("%v: call %d is given a token that was never issued", p, c.id)
 		return token, nil
 	}
-	c.given = append(c.given, a)
+	c.given = token
 	if before.setting == 0 && p.changes == before.changes && p.setting == 0 {
 		if a.serial < before.newest && !(p.keepAccess && a.serial == before.newest) {
 			p.violate("%v: call %d is given token %d after somebody was given %d", p, c.id, a.serial, before.newest)

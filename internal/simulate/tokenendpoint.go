@@ -150,7 +150,6 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.outcome = delivered
-	a.deliveries++
 	if e.keepRefresh {
 		r.access = a
 	}
@@ -208,7 +207,7 @@ func (p *process) checkExchange(r *refresh) {
 		case p.keepRefresh:
 		case s.next.saved && !r.family.unknown && p.held != nil:
 			p.violate("%v sends %s again, whose answer was saved", p, r.value)
-		case s.by == p:
+		case s.by == p && !r.family.unknown:
 			p.violate("%v sends %s again, whose answer it had", p, r.value)
 		default:
 			p.count(ExchangeRepeated)

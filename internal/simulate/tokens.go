@@ -15,19 +15,18 @@ type family struct {
 
 // An access token.
 type access struct {
-	serial     int // orders tokens by their issue, or by their sign-in's end
-	value      string
-	family     *family
-	by         *process  // for whom it was issued, nil for a sign-in
-	sent       time.Time // when the exchange for it began
-	issued     time.Time
-	expires    time.Time // by the server's clock; zero: never
-	lifetime   time.Duration
-	believed   time.Time // when the client that got it takes it to expire
-	revoked    bool
-	settled    bool // by Set
-	deliveries int  // how often a client got it; more than once if it is kept
-	rejected   bool // some request has met a 401 with it
+	serial   int // orders tokens by their issue, or by their sign-in's end
+	value    string
+	family   *family
+	by       *process  // for whom it was issued, nil for a sign-in
+	sent     time.Time // when the exchange for it began
+	issued   time.Time
+	expires  time.Time // by the server's clock; zero: never
+	lifetime time.Duration
+	believed time.Time // when the client that got it takes it to expire
+	revoked  bool
+	settled  bool // by Set
+	rejected bool // some request has met a 401 with it
 
 	saved  bool // it has been in the store
 	missed bool // the store has failed to take it

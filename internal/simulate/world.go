@@ -24,6 +24,7 @@ type config struct {
 	skew         time.Duration // Session.Skew
 	maxForced    int
 	replayBuffer int64
+	slowEvents   bool
 
 	tokenFaults, storeFaults, apiFaults float64 // how many of the operations fail
 }
@@ -93,6 +94,7 @@ func draw(r *rand.Rand) config {
 		grace:     pick(r, 0, 0, 0, time.Minute),
 
 		replayBuffer: pick[int64](r, 0, 1<<10),
+		slowEvents:   chance(r, .2),
 		tokenFaults:  pick(r, 0, .1, .4),
 		storeFaults:  pick(r, 0, .1, .4),
 		apiFaults:    pick(r, 0, .02, .1),
