@@ -8,12 +8,13 @@ GOFUMPT     := 0.12.0
 RACE     := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 COUNT    ?= 1
 FUZZTIME ?= 20s
+SCHEDULES ?= 10000
 COVERAGE := 95.0
 COVERED  := transport tokensource basic apikey challenge digest authtest
 
 export GOFLAGS := -mod=readonly
 
-.PHONY: help demo test race fuzz cover lint fmt bench integration peers
+.PHONY: help demo test race fuzz cover lint fmt bench integration peers simulate mutants
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +29,12 @@ test: ## all tests of the library, with the race detector where there is cgo
 
 race: ## the tests three times over
 	@$(MAKE) --no-print-directory test COUNT=3
+
+simulate: ## SCHEDULES (10,000) generated schedules of faults, in fake time; SEED=n runs one, with its trace
+	@go test ./internal/simulate -run '^TestSchedules$$' -v $(if $(SEED),-seed $(SEED),-schedules $(SCHEDULES))
+
+mutants: ## break the library in each known way: the schedules must find it
+	go test ./internal/simulate -run '^TestMutants$$' -v -timeout 30m -mutants
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

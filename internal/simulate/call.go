@@ -187,7 +187,7 @@ func (p *process) do(final bool) (ok bool) {
 	}
 	req := c.request(ctx)
 	c.began = time.Now()
-	w.note("call %d begins", c.id)
+	p.note("call %d begins", c.id)
 	w.mu.Unlock()
 	resp, err := p.client.RoundTrip(req)
 	now := time.Now()
@@ -205,7 +205,7 @@ func (p *process) do(final bool) (ok bool) {
 	if err == nil {
 		status = resp.StatusCode
 	}
-	w.note("call %d: %d, %v", c.id, status, err)
+	p.note("call %d: %d, %v", c.id, status, err)
 	switch {
 	case p.killed:
 		return true

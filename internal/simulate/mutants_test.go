@@ -109,6 +109,10 @@ var mutants = []mutant{
 		"case !final(err, st.token):", "case false:",
 	},
 	{
+		"tokensource/session.go", "a sign-out while OnEvent runs is not noticed",
+		"if r.Err == nil && token != s.load().token {", "if false {",
+	},
+	{
 		"transport/refresh.go", "a request is sent again with the body that was read",
 		"if second.Body, err = hop.Replay(source); err != nil {", "if second.Body = source.Body; err != nil {",
 	},

@@ -58,6 +58,14 @@ type process struct {
 	operating bool                  // somebody sees to a new sign-in
 }
 
+// note adds to the trace. The last that a killed process does is done by all of its
+// goroutines at one instant, in any order, and is left out. w.mu is held.
+func (p *process) note(format string, args ...any) {
+	if !p.killed {
+		p.world.note(format, args...)
+	}
+}
+
 func (p *process) String() string { return fmt.Sprint("process ", p.life) }
 
 // startProcess returns a new process. w.mu is held.
@@ -78,7 +86,7 @@ func (w *world) startProcess() *process {
 		OnEvent: func(_ context.Context, e tokensource.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.note("%v: %s %d, again in %v: %v", p, e.Kind, e.Generation, e.RetryIn, e.Err)
+			p.note("%v: %s %d, again in %v: %v", p, e.Kind, e.Generation, e.RetryIn, e.Err)
 			if e.Kind == tokensource.EventAdopted {
 				p.known = nil // until somebody is given it
 				// Another process has got an answer since.

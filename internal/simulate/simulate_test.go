@@ -22,7 +22,7 @@ func TestSchedules(t *testing.T) {
 	if *seed != 0 {
 		r := simulate.Run(t, *seed, true)
 		for _, line := range r.Trace {
-			t.Log(line)
+			fmt.Fprintln(t.Output(), line)
 		}
 		if r.Broken != nil {
 			t.Error(r)
@@ -48,10 +48,10 @@ func TestSchedules(t *testing.T) {
 		total.Granted += r.Granted
 		total.Time += r.Time
 	}
-	t.Logf("%d schedules, %d requests, %d tokens, %.0f simulated seconds in %.1f s",
+	fmt.Fprintf(t.Output(), "%d schedules, %d requests, %d tokens, %.0f simulated seconds in %.1f s\n",
 		*schedules, total.Calls, total.Granted, total.Time.Seconds(), time.Since(start).Seconds())
 	for k, n := range total.Counts {
-		t.Logf("%8d %v", n, simulate.Kind(k))
+		fmt.Fprintf(t.Output(), "%8d %v\n", n, simulate.Kind(k))
 		if n == 0 && *schedules >= 1000 {
 			t.Errorf("%v has not occurred", simulate.Kind(k))
 		}
@@ -68,9 +68,4 @@ func TestSameSeed(t *testing.T) {
 			t.Errorf("seed %d (-first +second):\n%s", 1000+s, diff)
 		}
 	}
-}
-
-func Example() {
-	fmt.Println(simulate.Expired)
-	// Output: token expired
 }
