@@ -28,6 +28,8 @@
 //     [golang.org/x/oauth2].
 //   - [github.com/authtrip/authtrip/challenge]: what a server asks for, read
 //     and written (RFC 9110 section 11).
+//   - [github.com/authtrip/authtrip/authtest]: for tests, a kit that checks any
+//     RoundTripper, and an authorization server and API that can be broken.
 //
 // # Choosing
 //

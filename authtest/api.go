@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -67,9 +68,7 @@ func (s *Server) api(check func(*http.Request) verdict) http.Handler {
 				st.Forbidden++
 			}
 		})
-		for name, values := range v.header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), v.header)
 		if v.status != http.StatusOK {
 			w.WriteHeader(v.status)
 			return

@@ -20,12 +20,12 @@ func (p *probe) meet() http.RoundTripper {
 	req, _ := p.post()
 	asked := req.Clone(p.ctx) // some modify the request itself
 	p.read(p.must(rt, req))
-	seen := ""
+	var seen strings.Builder
 	for _, a := range base.list() {
-		seen += p.credential(asked, a.Request)
+		seen.WriteString(p.credential(asked, a.Request))
 	}
 	switch {
-	case seen != "":
+	case seen.String() != "":
 		return rt
 	case len(p.secrets) > 0:
 		p.fatalf("no credential was sent to %s", p.origin)

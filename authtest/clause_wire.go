@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -69,9 +70,7 @@ func (p *probe) expectContinue() {
 			p.errorf("attempt %d has no Expect: 100-continue", n)
 		}
 		if n == 1 {
-			for name, values := range p.rejection.header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), p.rejection.header)
 			w.WriteHeader(p.rejection.status)
 			return
 		}

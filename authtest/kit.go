@@ -3,6 +3,7 @@ package authtest
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -103,11 +104,11 @@ func (k *kit) check(c clause) Result {
 	p.run(c.run)
 	switch {
 	case len(p.broken) > 0:
-		detail := ""
+		var detail strings.Builder
 		for _, b := range p.broken {
-			detail += b + "\n"
+			detail.WriteString(b + "\n")
 		}
-		return Result{c.name, Fail, fmt.Sprintf("%s\trequired by: %s\n\tfound by: %s", p.redact(detail), c.requires, c.how)}
+		return Result{c.name, Fail, fmt.Sprintf("%s\trequired by: %s\n\tfound by: %s", p.redact(detail.String()), c.requires, c.how)}
 	case p.inapplicable != "":
 		return Result{c.name, NotApplicable, p.inapplicable}
 	}

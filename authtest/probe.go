@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -236,12 +237,7 @@ func (p *probe) credential(asked, sent *http.Request) string {
 }
 
 func contains(values []string, v string) bool {
-	for _, have := range values {
-		if have == v {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(values, v)
 }
 
 // learn remembers a credential that has been seen.

@@ -42,7 +42,9 @@ const (
 // only by itself or by Timeout, so that a refresh token that the server has
 // already rotated is not lost because a request was given up. Each caller
 // waits no longer than its own context. The new token is saved in the Store
-// before anybody gets it.
+// before anybody gets it. If that fails it is in use all the same, and is saved
+// with one of the next calls, or gives way to what another process has stored by
+// then.
 //
 // # Failures
 //

@@ -37,7 +37,6 @@ type attempt struct {
 	given    *oauth2.Token
 	token    *access
 	status   int
-	rejected bool
 	complete bool // the body
 }
 
@@ -51,8 +50,7 @@ type body struct {
 	w      *world
 	call   *call
 	of     string
-	once   bool // not more often
-	closed int  // guarded by w.mu
+	closed int // guarded by w.mu
 	end    chan struct{}
 }
 
