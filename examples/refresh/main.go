@@ -42,30 +42,19 @@ type side struct {
 
 func newSide(name string, client func(*server, http.RoundTripper) (*http.Client, error)) (*side, error) {
 	// expires_in is in whole seconds; 2 s is the shortest lifetime with something to see in it.
-	s, err := newServer(2*time.Second, 50*time.Millisecond)
-	if err != nil {
-		return nil, err
-	}
+	s := newServer(2*time.Second, 50*time.Millisecond)
 	c, err := client(s, &http.Transport{MaxIdleConnsPerHost: 1000})
 	if err != nil {
-		s.close()
+		s.Close()
 		return nil, err
 	}
-	return &side{name, s, &load{client: c, url: s.url + "/api"}}, nil
-}
-
-func config(s *server) *oauth2.Config {
-	return &oauth2.Config{
-		ClientID:     "demo",
-		ClientSecret: "demo",
-		Endpoint:     oauth2.Endpoint{TokenURL: s.url + "/token", AuthStyle: oauth2.AuthStyleInHeader},
-	}
+	return &side{name, s, &load{client: c, url: s.URL + "/bearer"}}, nil
 }
 
 // ours is all that a program has to do.
 func ours(s *server, base http.RoundTripper) (*http.Client, error) {
-	session := &tokensource.Session{Grant: tokensource.RefreshToken(config(s))}
-	if err := session.Set(context.Background(), s.login()); err != nil {
+	session := &tokensource.Session{Grant: tokensource.RefreshToken(s.Config())}
+	if err := session.Set(context.Background(), s.SignIn()); err != nil {
 		return nil, err
 	}
 	return &http.Client{Transport: &transport.Refresh{Source: session, Base: base}}, nil
@@ -74,8 +63,8 @@ func ours(s *server, base http.RoundTripper) (*http.Client, error) {
 // theirs sets the expiry delta, since the default of 10 s would make every
 // request renew a token of 2 s.
 func theirs(s *server, base http.RoundTripper) (*http.Client, error) {
-	token := s.login()
-	source := config(s).TokenSource(context.Background(), token)
+	token := s.SignIn()
+	source := s.Config().TokenSource(context.Background(), token)
 	source = oauth2.ReuseTokenSourceWithExpiry(token, source, 100*time.Millisecond)
 	return &http.Client{Transport: &oauth2.Transport{Source: source, Base: base}}, nil
 }
@@ -85,12 +74,12 @@ func run(duration time.Duration, callers int, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer us.server.close()
+	defer us.server.Close()
 	them, err := newSide("x/oauth2", theirs)
 	if err != nil {
 		return err
 	}
-	defer them.server.close()
+	defer them.server.Close()
 	sides := []*side{us, them}
 
 	fmt.Printf("%d goroutines a side post to an API for %v. Tokens live 2 s, renewing one takes 50 ms,\n", callers, duration)
@@ -131,7 +120,7 @@ func run(duration time.Duration, callers int, every time.Duration) error {
 func (s *side) print(when string) {
 	sum := s.load.summarize(s.server)
 	exchanges, _, _ := s.server.settled()
-	fmt.Printf("%5s%9d%6d%9d%6d%8s%8s  ", when, sum.requests, s.server.rejected.Load(), exchanges, sum.lost, ms(sum.p50), ms(sum.p99))
+	fmt.Printf("%5s%9d%6d%9d%6d%8s%8s  ", when, sum.requests, s.server.Stats().Unauthorized, exchanges, sum.lost, ms(sum.p50), ms(sum.p99))
 }
 
 // verdict prints what came of us and the others, and says what went wrong with

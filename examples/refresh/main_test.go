@@ -26,13 +26,9 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"nothing wrong", ours, func(*testing.T, *side) {}, ""},
 		{"no credentials", ignoring, func(*testing.T, *side) {}, "1 requests were lost"},
-		{"refresh token used twice", ours, func(t *testing.T, s *side) {
+		{"grant revoked", ours, func(_ *testing.T, s *side) {
 			s.load.call([]byte("signed in"))
-			resp, err := http.PostForm(s.server.url+"/token", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
+			s.server.RevokeGrant(s.server.newest)
 		}, "1 requests were lost"},
 		{"a renewal too many", ours, func(t *testing.T, s *side) {
 			s.server.mu.Lock()
@@ -45,7 +41,7 @@ func TestVerdict(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer us.server.close()
+			defer us.server.Close()
 			tt.before(t, us)
 			err = verdict(us)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {

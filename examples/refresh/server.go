@@ -1,132 +1,75 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/json"
-	"io"
-	"net"
 	"net/http"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/oauth2"
+	"github.com/authtrip/authtrip/authtest"
 )
 
 // A server is an authorization server and the API that trusts it. Refresh
 // tokens rotate: one that comes twice was stolen, as far as the server knows,
 // and signs the user out.
 type server struct {
-	url      string
-	lifetime time.Duration // of an access token
-	latency  time.Duration // of the token endpoint
-	http     *http.Server
-
-	rejected atomic.Int64 // API requests answered 401
+	*authtest.Server
+	latency time.Duration // of the token endpoint
 
 	mu        sync.Mutex // guards the fields below
-	access    map[string]time.Time
-	refresh   string
-	newest    string
-	seen      map[string]bool // access tokens that the API has accepted
+	seen      map[string]bool
+	newest    string // the access token that the API has seen first last
 	exchanges []span
 	pending   int // exchanges under way
-	reused    int // refresh tokens that came twice
 	revoked   time.Time
 }
 
 type span struct{ from, to time.Time }
 
-func newServer(lifetime, latency time.Duration) (*server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &server{
-		url:      "http://" + l.Addr().String(),
-		lifetime: lifetime,
-		latency:  latency,
-		access:   make(map[string]time.Time),
-		seen:     make(map[string]bool),
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /token", s.token)
-	mux.HandleFunc("POST /api", s.api)
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go s.http.Serve(l)
-	return s, nil
+func newServer(lifetime, latency time.Duration) *server {
+	s := &server{Server: authtest.NewServer(nil), latency: latency, seen: make(map[string]bool)}
+	s.SetPolicy(authtest.Policy{Lifetime: lifetime})
+	s.Inject("/token", authtest.Latency(latency))
+	s.Inject("/token", s.timed)
+	s.Inject("/bearer", s.noted)
+	return s
 }
 
-func (s *server) close() { s.http.Close() }
-
-// login stands for whatever made the first token.
-func (s *server) login() *oauth2.Token {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.issue()
+// timed notes how long an exchange takes.
+func (s *server) timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from := time.Now()
+		s.mu.Lock()
+		s.pending++
+		s.mu.Unlock()
+		next.ServeHTTP(w, r)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pending--
+		s.exchanges = append(s.exchanges, span{from, time.Now()})
+	})
 }
 
-// issue replaces the refresh token and adds an access token. s.mu is held.
-func (s *server) issue() *oauth2.Token {
-	s.newest, s.refresh = rand.Text(), rand.Text()
-	expiry := time.Now().Add(s.lifetime)
-	s.access[s.newest] = expiry
-	return &oauth2.Token{AccessToken: s.newest, RefreshToken: s.refresh, Expiry: expiry}
+// noted notes which tokens are used.
+func (s *server) noted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const scheme = "Bearer "
+		if v := r.Header.Get("Authorization"); len(v) > len(scheme) {
+			s.mu.Lock()
+			if token := v[len(scheme):]; !s.seen[token] {
+				s.seen[token], s.newest = true, token
+			}
+			s.mu.Unlock()
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // revoke ends the newest access token before its time.
 func (s *server) revoke() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.access, s.newest)
+	s.Revoke(s.newest)
 	s.revoked = time.Now()
-}
-
-func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	from := time.Now()
-	s.mu.Lock()
-	s.pending++
-	s.mu.Unlock()
-	time.Sleep(s.latency)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pending--
-	w.Header().Set("Content-Type", "application/json")
-	if r.PostFormValue("grant_type") != "refresh_token" || r.PostFormValue("refresh_token") != s.refresh {
-		s.reused++
-		s.refresh = ""
-		clear(s.access)
-		w.WriteHeader(http.StatusBadRequest)
-		io.WriteString(w, `{"error":"invalid_grant"}`)
-		return
-	}
-	t := s.issue()
-	s.exchanges = append(s.exchanges, span{from, time.Now()})
-	json.NewEncoder(w).Encode(map[string]any{
-		"access_token":  t.AccessToken,
-		"refresh_token": t.RefreshToken,
-		"token_type":    "Bearer",
-		"expires_in":    int(s.lifetime.Seconds()),
-	})
-}
-
-// api answers a request with its own body.
-func (s *server) api(w http.ResponseWriter, r *http.Request) {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	s.mu.Lock()
-	good := time.Now().Before(s.access[token])
-	if good {
-		s.seen[token] = true
-	}
-	s.mu.Unlock()
-	if !good {
-		s.rejected.Add(1)
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		http.Error(w, "token expired or revoked", http.StatusUnauthorized)
-		return
-	}
-	io.Copy(w, r.Body)
 }
 
 // settled reports what has come of the tokens, once no exchange is under way.
@@ -136,11 +79,7 @@ func (s *server) settled() (exchanges, ended, reused int) {
 		if s.pending == 0 {
 			defer s.mu.Unlock()
 			// All tokens that were used but the newest have come to an end.
-			ended = len(s.seen)
-			if s.seen[s.newest] {
-				ended--
-			}
-			return len(s.exchanges), ended, s.reused
+			return len(s.exchanges), max(len(s.seen)-1, 0), s.Stats().Reused
 		}
 		s.mu.Unlock()
 		time.Sleep(time.Millisecond)
