@@ -125,15 +125,24 @@ func (s *Server) grant(w http.ResponseWriter, access accessToken, refresh *refre
 	answerJSON(w, http.StatusOK, f)
 }
 
-// serveRevoke is the revocation endpoint, RFC 7009.
-func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
+// subject returns the token that a form of the client's is about. It has answered
+// if ok is false.
+func (s *Server) subject(w http.ResponseWriter, r *http.Request) (token string, ok bool) {
 	form, ok := s.form(w, r)
 	if !ok {
-		return
+		return "", false
 	}
-	value := form.Get("token")
-	if value == "" {
+	if token = form.Get("token"); token == "" {
 		s.refuse(w, "invalid_request", "token is missing")
+		return "", false
+	}
+	return token, true
+}
+
+// serveRevoke is the revocation endpoint, RFC 7009.
+func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
+	value, ok := s.subject(w, r)
+	if !ok {
 		return
 	}
 	// Section 2.1: with a refresh token, the grant's access tokens go too.
@@ -145,13 +154,8 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 
 // serveIntrospect is the introspection endpoint, RFC 7662.
 func (s *Server) serveIntrospect(w http.ResponseWriter, r *http.Request) {
-	form, ok := s.form(w, r)
+	value, ok := s.subject(w, r)
 	if !ok {
-		return
-	}
-	value := form.Get("token")
-	if value == "" {
-		s.refuse(w, "invalid_request", "token is missing")
 		return
 	}
 	t := s.issuer.look(value)

@@ -961,6 +961,17 @@ func TestStoreThatIsBehind(t *testing.T) {
 			}
 		}
 	}
+	setAndRenew := func(t *testing.T, s *tokensource.Session, store *fakeStore) {
+		store.saveErr = errDown
+		_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		token, err := s.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Renew(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tc := range []struct {
 		name    string
 		prepare func(t *testing.T, s *tokensource.Session, store *fakeStore) // leaves what is to be saved
@@ -978,28 +989,8 @@ func TestStoreThatIsBehind(t *testing.T) {
 			store.saveErr = errDown
 			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-2", RefreshToken: "refresh-2"})
 		}, other, other, "sign in again", "access-2"},
-		{"of before a sign-in that was renewed", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
-			store.saveErr = errDown
-			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
-			token, err := s.Token(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Renew(t.Context(), token); err != nil {
-				t.Fatal(err)
-			}
-		}, other, other, "sign in again", "access-1"},
-		{"another process's after a sign-in that was renewed", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
-			store.saveErr = errDown
-			_ = s.Set(t.Context(), &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
-			token, err := s.Token(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Renew(t.Context(), token); err != nil {
-				t.Fatal(err)
-			}
-		}, &oauth2.Token{AccessToken: "old"}, other, "other-access", "other-access"},
+		{"of before a sign-in that was renewed", setAndRenew, other, other, "sign in again", "access-1"},
+		{"another process's after a sign-in that was renewed", setAndRenew, &oauth2.Token{AccessToken: "old"}, other, "other-access", "other-access"},
 		{"of before a sign-out", func(t *testing.T, s *tokensource.Session, store *fakeStore) {
 			store.clearErr = errDown
 			_ = s.Clear(t.Context())
