@@ -21,5 +21,17 @@
 // [NewServer] starts one on loopback, or, for testing/synctest, without any
 // sockets. It issues, rotates, revokes and introspects tokens, its API demands
 // credentials of every kind, and [Server.Inject] and [Server.Hold] break what
-// a client must survive.
+// a client must survive. In fake time an hour of that takes no time:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		server := authtest.NewServer(t, authtest.InMemory())
+//		server.SetPolicy(authtest.Policy{Lifetime: 5 * time.Minute})
+//		client := mylib.New(server.Client(), server.Config(), server.SignIn())
+//		for range 60 {
+//			time.Sleep(time.Minute)
+//			if err := client.Ping(server.Context(t.Context()), server.URL+"/bearer"); err != nil {
+//				t.Error(err)
+//			}
+//		}
+//	})
 package authtest
