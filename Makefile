@@ -10,7 +10,7 @@ COUNT    ?= 1
 FUZZTIME ?= 20s
 SCHEDULES ?= 10000
 COVERAGE := 95.0
-COVERED  := transport tokensource basic apikey challenge digest authtest
+COVERED  := transport tokensource basic apikey challenge digest cookiejar authtest
 
 export GOFLAGS := -mod=readonly
 

@@ -23,6 +23,8 @@
 //     not sent (RFC 7616), for servers and proxies.
 //   - [github.com/authtrip/authtrip/apikey]: a key in a header field, the query
 //     or a cookie.
+//   - [github.com/authtrip/authtrip/cookiejar]: cookies (RFC 6265bis), below any
+//     client and beyond the process, and the sessions in them.
 //   - [github.com/authtrip/authtrip/tokensource]: where tokens come from: a
 //     session that renews them, grants, stores, adapters for
 //     [golang.org/x/oauth2].
@@ -40,7 +42,9 @@
 // [golang.org/x/oauth2.TokenSource] keeps it, through
 // [github.com/authtrip/authtrip/tokensource.FromOAuth2]; code that wants one
 // is given a Session through
-// [github.com/authtrip/authtrip/tokensource.ToOAuth2]. Where the server's
+// [github.com/authtrip/authtrip/tokensource.ToOAuth2]. A session that cookies
+// hold is renewed by a [github.com/authtrip/authtrip/cookiejar.Login], by the same
+// rules. Where the server's
 // challenge is to decide between schemes, there is
 // [github.com/authtrip/authtrip/transport.Choose].
 //

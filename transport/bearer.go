@@ -55,7 +55,7 @@ func (t *Bearer) authorize(req *http.Request) ([]string, error) {
 	if t.Source == nil {
 		return nil, errBearerSource
 	}
-	if v, err := admit(req, t.Audience, t.Source); v != attach {
+	if v, err := admit(req, hop.HasOwn(req, hop.Authorization), t.Audience, t.Source); v != attach {
 		return nil, err
 	}
 	ctx, wait := hop.Waiting(req)

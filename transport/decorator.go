@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/authtrip/authtrip/internal/field"
-	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
@@ -25,9 +24,9 @@ const (
 	attach
 )
 
-// admit judges a request that is to get a token by one of owners. An error
-// means that it must not be sent.
-func admit(req *http.Request, audience *Audience, owners ...any) (verdict, error) {
+// admit judges a request that is to get a token by one of owners, unless it has
+// its own. An error means that it must not be sent.
+func admit(req *http.Request, own bool, audience *Audience, owners ...any) (verdict, error) {
 	if m := marks.Of(req.Context()); m != nil {
 		if m.Off() {
 			return untouched, nil
@@ -36,7 +35,7 @@ func admit(req *http.Request, audience *Audience, owners ...any) (verdict, error
 			return untouched, errReentry
 		}
 	}
-	if hop.HasOwn(req, hop.Authorization) {
+	if own {
 		return untouched, nil
 	}
 	switch ok, err := audience.Allows(req); {

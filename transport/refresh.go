@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/authtrip/authtrip/internal/carry"
 	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/internal/rescue"
 	"github.com/authtrip/authtrip/tokensource"
@@ -143,7 +144,7 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	resp, err := hop.Send(t.Base, hop.With(source, hop.Authorization, values), req)
+	resp, err := hop.Send(t.Base, t.attempt(source, token, values, false), req)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +174,8 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 	if t.Source == nil {
 		return nil, nil, errRefreshSource
 	}
-	if v, err := admit(req, t.Audience, t.Source, t); v != attach {
+	own := t.carrier() == nil && hop.HasOwn(req, hop.Authorization)
+	if v, err := admit(req, own, t.Audience, t.Source, t); v != attach {
 		if v == withheld {
 			t.emit(req, Event{Kind: EventWithheld})
 		}
@@ -191,7 +193,7 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 	if r := t.owed.of(token); r != nil {
 		return t.settle(ctx, req, r)
 	}
-	values, err := t.header.values("Source", token)
+	values, err := t.values(token)
 	return token, values, err
 }
 
@@ -203,7 +205,7 @@ func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (
 	_, later := errors.AsType[*tokensource.RetryError](err)
 	if later || errors.Is(err, tokensource.ErrUnchanged) {
 		// It was another request that was rejected; this one may fare better.
-		values, err := t.header.values("Source", r.token)
+		values, err := t.values(r.token)
 		if !later {
 			t.owed.remove(r)
 		}
@@ -220,6 +222,28 @@ func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (
 	return token, values, nil
 }
 
+// carrier returns the Source if it puts its tokens elsewhere, else nil.
+func (t *Refresh) carrier() carry.Carrier {
+	c, _ := t.Source.(carry.Carrier)
+	return c
+}
+
+// values returns what goes into the field for a token of Source.
+func (t *Refresh) values(token *oauth2.Token) ([]string, error) {
+	if t.carrier() != nil && token != nil {
+		return []string{}, nil
+	}
+	return t.header.values("Source", token)
+}
+
+// attempt returns a copy of source with the token.
+func (t *Refresh) attempt(source *http.Request, token *oauth2.Token, values []string, again bool) *http.Request {
+	if c := t.carrier(); c != nil {
+		return c.Carry(carry.Attempt{Request: source, Token: token, Again: again})
+	}
+	return hop.With(source, hop.Authorization, values)
+}
+
 // renew returns a token other than rejected with the field's values, or an
 // error.
 func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, []string, error) {
@@ -232,7 +256,7 @@ func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 	if err != nil {
 		return nil, nil, err
 	}
-	values, err := t.header.values("Source", token)
+	values, err := t.values(token)
 	return token, values, err
 }
 
@@ -261,7 +285,7 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 		t.emit(req, e)
 		return nil, r.failed(err)
 	}
-	second := hop.With(source, hop.Authorization, values)
+	second := t.attempt(source, token, values, true)
 	if second.Body, err = hop.Replay(source); err != nil {
 		e.Kind, e.Err = EventNotReplayable, err
 		t.emit(req, e)

@@ -13,8 +13,9 @@ type key struct{}
 // Marks is a list, newest first, of the marks on a context. The nil *Marks has
 // none. One key holds them all, so that a decorator asks the context once.
 type Marks struct {
-	renewal any         // nil: the mark turns credentials off
+	renewal any         // nil: the mark turns credentials off, if it is not another
 	ended   atomic.Bool // the renewal has
+	cookies bool        // the mark is WithNewCookies
 	older   *Marks
 }
 
@@ -36,9 +37,30 @@ func WithRenewal(ctx context.Context, owner any) (marked context.Context, end fu
 	return context.WithValue(ctx, key{}, m), func() { m.ended.Store(true) }
 }
 
+// WithNewCookies marks ctx for a request that is sent again since there are newer
+// cookies than it had.
+func WithNewCookies(ctx context.Context) context.Context {
+	return context.WithValue(ctx, key{}, &Marks{cookies: true, older: Of(ctx)})
+}
+
+// NewCookies reports whether WithNewCookies was used.
+func (m *Marks) NewCookies() bool {
+	for ; m != nil; m = m.older {
+		if m.cookies {
+			return true
+		}
+	}
+	return false
+}
+
 // Off reports whether WithoutCredentials was used, and not only before a
 // renewal: whoever has started it, its own requests are another matter.
-func (m *Marks) Off() bool { return m != nil && m.renewal == nil }
+func (m *Marks) Off() bool {
+	for m != nil && m.cookies {
+		m = m.older
+	}
+	return m != nil && m.renewal == nil
+}
 
 // Renewal reports whether owner's renewal is under way. A request that owner
 // should credential and that owner's renewal itself makes would wait for

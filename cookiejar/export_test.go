@@ -1,0 +1,4 @@
+package cookiejar
+
+// ParseDate is what reads an Expires attribute.
+var ParseDate = parseDate

@@ -1,0 +1,43 @@
+package cookiejar
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/authtrip/authtrip/internal/carry"
+	"github.com/authtrip/authtrip/tokensource"
+	"github.com/authtrip/authtrip/transport"
+	"golang.org/x/oauth2"
+)
+
+// A renewal does for what is in cookies what transport.Refresh and
+// tokensource.Session do for a bearer token, by having them do it. To them a
+// session that cookies hold is a token like others, of which only the identity
+// counts; how it gets onto a request is the carrier's.
+type renewal struct {
+	once    sync.Once // makes the others ready
+	session tokensource.Session
+	refresh transport.Refresh
+}
+
+// source is the Session with another way to carry its tokens.
+type source struct {
+	*tokensource.Session
+	carry func(carry.Attempt) *http.Request
+}
+
+func (s source) Carry(a carry.Attempt) *http.Request { return s.carry(a) }
+
+var _ carry.Carrier = source{}
+
+// start has the Session begin with what the cookies may hold already.
+func (r *renewal) start(by func(carry.Attempt) *http.Request) {
+	r.refresh.Source = source{&r.session, by}
+	_ = r.session.Set(context.Background(), held()) // without a Store it does not fail
+}
+
+// held returns a new generation of what cookies hold.
+func held() *oauth2.Token { return &oauth2.Token{AccessToken: placeholder} }
+
+const placeholder = "authtrip: in cookies"

@@ -1,0 +1,23 @@
+// Package carry lets a Source of transport.Refresh put its credential
+// elsewhere than into the Authorization field, so that what is renewed and sent
+// again like a bearer token need not be one.
+package carry
+
+import (
+	"net/http"
+
+	"golang.org/x/oauth2"
+)
+
+// A Carrier is a Source that does.
+type Carrier interface {
+	// Carry returns a copy of the attempt's request with the credential on it.
+	Carry(Attempt) *http.Request
+}
+
+// An Attempt is one of at most two to send a request.
+type Attempt struct {
+	*http.Request // the caller's, or one like it whose body can be had again
+	Token         *oauth2.Token
+	Again         bool // it is the second
+}
