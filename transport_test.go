@@ -15,6 +15,7 @@ import (
 	"github.com/authtrip/authtrip/apikey"
 	"github.com/authtrip/authtrip/authtest"
 	"github.com/authtrip/authtrip/basic"
+	"github.com/authtrip/authtrip/cookiejar"
 	"github.com/authtrip/authtrip/digest"
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
@@ -158,6 +159,45 @@ var decorators = []struct {
 		wrap:    (&apikey.Transport{Key: "secret-key", In: apikey.Cookie, Name: "key"}).Wrap,
 		failing: (&apikey.Transport{Source: new(apikey.Key).Get, In: apikey.Cookie, Name: "key"}).Wrap,
 		unwraps: 1,
+	},
+	{
+		name:    "cookiejar.Transport",
+		attach:  inHeader("Cookie", "XSRF-TOKEN=secret"),
+		secrets: []string{"secret"},
+		wrap:    (&cookiejar.Transport{Jar: everywhere("XSRF-TOKEN=secret")}).Wrap,
+		failing: new(cookiejar.Transport).Wrap,
+		unwraps: 1,
+	},
+	{
+		name:    "cookiejar.Login",
+		attach:  inHeader("Cookie", "XSRF-TOKEN=secret"),
+		secrets: []string{"secret"},
+		wrap:    transport.Chain(login, (&cookiejar.Transport{Jar: everywhere("XSRF-TOKEN=secret")}).Wrap),
+		failing: new(cookiejar.Login).Wrap,
+		unwraps: 2,
+	},
+	{
+		name: "cookiejar.XSRF outside of what has the cookies",
+		attach: func(req *http.Request) {
+			req.Header.Set("Cookie", "XSRF-TOKEN=secret")
+			req.Header.Set("X-XSRF-TOKEN", "secret")
+		},
+		secrets: []string{"secret"},
+		wrap:    (&cookiejar.XSRF{Jar: everywhere("XSRF-TOKEN=secret"), AllMethods: true}).Wrap,
+		failing: (&cookiejar.XSRF{Header: "no token"}).Wrap,
+		unwraps: 1,
+	},
+	{
+		name: "Chain of Login, cookies and XSRF",
+		attach: func(req *http.Request) {
+			req.Header.Set("Cookie", "XSRF-TOKEN=secret")
+			req.Header.Set("X-XSRF-TOKEN", "secret")
+		},
+		secrets: []string{"secret"},
+		wrap: transport.Chain(
+			login, (&cookiejar.Transport{Jar: everywhere("XSRF-TOKEN=secret")}).Wrap, (&cookiejar.XSRF{AllMethods: true}).Wrap,
+		),
+		unwraps: 3,
 	},
 	{
 		name:    "Bearer",
@@ -365,6 +405,20 @@ func refresh(base http.RoundTripper) http.RoundTripper {
 		return &oauth2.Token{AccessToken: fmt.Sprint("secret-", n.Add(1)), RefreshToken: "secret-refresh"}, nil
 	}}
 	return &transport.Refresh{Source: session, Base: base}
+}
+
+// everywhere is a jar that has one Cookie field for every URL: what keeps it to an
+// origin is the audience.
+type everywhere string
+
+func (everywhere) SetCookies(*url.URL, []*http.Cookie) {}
+func (everywhere) Cookies(*url.URL) []*http.Cookie     { panic("Header is what loses nothing") }
+func (everywhere) Receive(*url.URL, []string)          {}
+func (e everywhere) Header(*url.URL) string            { return string(e) }
+
+// login wraps base by a Login that always succeeds.
+func login(base http.RoundTripper) http.RoundTripper {
+	return &cookiejar.Login{Login: func(context.Context, *http.Client) error { return nil }, MaxLogins: -1, Base: base}
 }
 
 // userAgent is a stranger's decorator.

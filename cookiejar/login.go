@@ -175,5 +175,8 @@ func (t *Login) Unwrap() http.RoundTripper { return hop.Base(t.Base) }
 // CloseIdleConnections closes those of Base.
 func (t *Login) CloseIdleConnections() { hop.CloseIdle(t.Base) }
 
-// Format implements [fmt.Formatter].
+// Format implements [fmt.Formatter], for every verb without what is in it.
 func (t *Login) Format(f fmt.State, _ rune) { io.WriteString(f, "cookiejar.Login") }
+
+// MarshalText implements [encoding.TextMarshaler], the same way.
+func (t *Login) MarshalText() ([]byte, error) { return []byte("cookiejar.Login"), nil }

@@ -29,7 +29,10 @@ type source struct {
 
 func (s source) Carry(a carry.Attempt) *http.Request { return s.carry(a) }
 
-var _ carry.Carrier = source{}
+var _ interface {
+	tokensource.Renewer
+	carry.Carrier
+} = source{}
 
 // start has the Session begin with what the cookies may hold already.
 func (r *renewal) start(by func(carry.Attempt) *http.Request) {

@@ -2,6 +2,8 @@ package cookiejar
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -189,3 +191,9 @@ func (t *Transport) Unwrap() http.RoundTripper { return hop.Base(t.Base) }
 
 // CloseIdleConnections closes those of Base.
 func (t *Transport) CloseIdleConnections() { hop.CloseIdle(t.Base) }
+
+// Format implements [fmt.Formatter], for every verb without what is in it.
+func (t *Transport) Format(f fmt.State, _ rune) { io.WriteString(f, "cookiejar.Transport") }
+
+// MarshalText implements [encoding.TextMarshaler], the same way.
+func (t *Transport) MarshalText() ([]byte, error) { return []byte("cookiejar.Transport"), nil }

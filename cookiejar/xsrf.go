@@ -14,7 +14,6 @@ import (
 	"github.com/authtrip/authtrip/internal/field"
 	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/internal/marks"
-	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
 	"golang.org/x/oauth2"
 )
@@ -288,11 +287,20 @@ func (t *XSRF) rejected(resp *http.Response) bool {
 		return false
 	}
 	if brought {
-		if token, err := t.token("", value); err == nil {
-			_ = t.session.Set(context.Background(), token) // without a Store it does not fail
-		}
+		t.learn(resp.Request.Context(), value)
 	}
 	return true
+}
+
+// learn makes a token that a rejection has brought the current one, unless it is.
+func (t *XSRF) learn(ctx context.Context, value string) {
+	token, err := t.token("", value)
+	if err != nil {
+		return
+	}
+	if current, err := t.session.Token(ctx); err != nil || current.AccessToken != value {
+		_ = t.session.Set(ctx, token) // without a Store it does not fail
+	}
 }
 
 // Wrap returns an XSRF like t around base, with tokens of its own; it is a
@@ -311,7 +319,8 @@ func (t *XSRF) Unwrap() http.RoundTripper { return hop.Base(t.Base) }
 // CloseIdleConnections closes those of Base.
 func (t *XSRF) CloseIdleConnections() { hop.CloseIdle(t.Base) }
 
-// Format implements [fmt.Formatter], for every verb without a token.
+// Format implements [fmt.Formatter], for every verb without what is in it.
 func (t *XSRF) Format(f fmt.State, _ rune) { io.WriteString(f, "cookiejar.XSRF") }
 
-var _ tokensource.Renewer = source{}
+// MarshalText implements [encoding.TextMarshaler], the same way.
+func (t *XSRF) MarshalText() ([]byte, error) { return []byte("cookiejar.XSRF"), nil }
