@@ -73,6 +73,8 @@ func (j *Jar) DecodeNetscape(r io.Reader) error {
 		}
 		e, ok := parseNetscape(line)
 		switch {
+		case !ok && len(bad) == 10:
+			bad = append(bad, "...")
 		case !ok && len(bad) < 10:
 			bad = append(bad, strconv.Itoa(n))
 		case e != nil:
@@ -99,7 +101,7 @@ func (j *Jar) DecodeNetscape(r io.Reader) error {
 	j.mu.Unlock()
 	c.done(j, book)
 	if len(bad) > 0 {
-		return fmt.Errorf("cookiejar: no cookies, in a cookies.txt, are line(s) %s", strings.Join(bad, ", "))
+		return fmt.Errorf("cookiejar: no cookie is in cookies.txt line(s) %s", strings.Join(bad, ", "))
 	}
 	return nil
 }

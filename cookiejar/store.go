@@ -38,6 +38,10 @@ func (j *Jar) put(e *entry, c *change) {
 	now := time.Now().UnixNano()
 	d := j.domains[e.domain]
 	i := slices.IndexFunc(d, func(o *entry) bool { return o.key == e.key })
+	if i >= 0 && d[i].expires <= now {
+		j.remove(e.domain, i, 0, c, ReasonExpired) // it has gone before
+		d, i = j.domains[e.domain], -1
+	}
 	switch {
 	case e.expires <= now:
 		if i >= 0 {
@@ -89,24 +93,25 @@ func (j *Jar) evict(name string, now int64, c *change) {
 		j.expire(name, now, c)
 		for len(j.domains[name]) > most {
 			d := j.domains[name]
-			j.remove(name, leastUsed(d, true), 0, c, ReasonEvicted)
+			j.remove(name, leastUsed(d), 0, c, ReasonEvicted)
 		}
 	}
-	most := limit(j.o.Max, defaultMax)
-	if j.count <= most {
-		return
-	}
-	for name := range j.domains {
-		j.expire(name, now, c)
-	}
-	for j.count > most {
+	for j.count > limit(j.o.Max, defaultMax) {
 		var victim *entry
+		expired := false
 		for _, d := range j.domains {
-			if e := d[leastUsed(d, false)]; victim == nil || compareUse(e, victim) < 0 {
-				victim = e
+			for _, e := range d {
+				gone := e.expires <= now
+				if victim == nil || gone && !expired || gone == expired && compareUse(e, victim) < 0 {
+					victim, expired = e, gone
+				}
 			}
 		}
-		j.remove(victim.domain, slices.Index(j.domains[victim.domain], victim), 0, c, ReasonEvicted)
+		reason := ReasonEvicted
+		if expired {
+			reason = ReasonExpired
+		}
+		j.remove(victim.domain, slices.Index(j.domains[victim.domain], victim), 0, c, reason)
 	}
 }
 
@@ -120,17 +125,12 @@ func (j *Jar) expire(name string, now int64, c *change) {
 }
 
 // leastUsed returns which entry of d has not been used for the longest time, among
-// those that are not Secure if there are any and they are to go first.
-func leastUsed(d domain, insecureFirst bool) int {
+// those that are not Secure if there are any.
+func leastUsed(d domain) int {
 	victim := 0
 	for i, e := range d {
 		o := d[victim]
-		switch {
-		case insecureFirst && e.secure != o.secure:
-			if o.secure {
-				victim = i
-			}
-		case compareUse(e, o) < 0:
+		if e.secure != o.secure && o.secure || e.secure == o.secure && compareUse(e, o) < 0 {
 			victim = i
 		}
 	}
