@@ -95,7 +95,10 @@ func OpenFile(path string, o *FileOptions) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, f.merge(text)
+	if err := f.merge(text); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Jar returns the Jar, the same each time.
@@ -177,7 +180,7 @@ func (f *File) background() {
 	if err == nil {
 		return
 	}
-	f.changed()
+	defer f.changed()
 	if f.o.OnError != nil {
 		defer func() { _ = recover() }()
 		f.o.OnError(err)
@@ -213,7 +216,7 @@ func (f *File) read() ([]byte, error) {
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("cookiejar: %s can be read or written by others (mode %v, want 0600)", f.path, info.Mode().Perm())
 	case info.Size() > maxDocument:
-		return nil, fmt.Errorf("%w: %s", errLarge, f.path)
+		return nil, fmt.Errorf("%w, %s", errLarge, f.path)
 	}
 	text := make([]byte, info.Size())
 	if _, err := io.ReadFull(file, text); err != nil {
@@ -229,7 +232,7 @@ func (f *File) merge(text []byte) error {
 	}
 	d, err := readDocument(bytes.NewReader(text))
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, f.path)
+		return fmt.Errorf("%w, in %s", err, f.path)
 	}
 	f.jar.merge(d)
 	return nil

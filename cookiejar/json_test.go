@@ -100,7 +100,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"a time that is none", strings.NewReader(saved(`,"expires":"secret"`)), "not a document"},
 		{"a time of no cookie", strings.NewReader(saved(`,"expires":"9999-01-01T00:00:00Z"`)), "not a document"},
 		{"octets that are none", strings.NewReader(saved(`,"name":{"base64":"secret!"}`)), "not a document"},
-		{"too much", io.MultiReader(strings.NewReader(`{"x":"`), io.LimitReader(letters{}, 65<<20)), "larger than 64 MiB"},
+		{"too much", strings.NewReader(strings.Repeat(" ", 65<<20)), "larger than 64 MiB"},
 		{"a reader that fails", iotest.ErrReader(errors.New("broken")), "broken"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -115,15 +115,6 @@ func TestDecodeErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-type letters struct{}
-
-func (letters) Read(to []byte) (int, error) {
-	for i := range to {
-		to[i] = 'x'
-	}
-	return len(to), nil
 }
 
 // What a server could not have set, a document cannot either.
