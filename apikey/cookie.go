@@ -8,27 +8,26 @@ import (
 )
 
 func hasCookie(req *http.Request, name string) bool {
-	found := false
-	hop.Cookies(req.Header, func(value string) bool {
+	for _, value := range hop.Cookies(req.Header) {
 		for pair := range strings.SplitSeq(value, ";") {
 			key, _, _ := strings.Cut(pair, "=")
 			if strings.TrimSpace(key) == name {
-				found = true
+				return true
 			}
 		}
-		return !found
-	})
-	return found
+	}
+	return false
 }
 
 // withCookie returns a copy of req with c's pair at the end of its one Cookie
 // field (RFC 6265 section 5.4).
 func withCookie(req *http.Request, c *credential) *http.Request {
 	var all []string
-	hop.Cookies(req.Header, func(value string) bool {
-		all = append(all, value)
-		return true
-	})
+	for _, value := range hop.Cookies(req.Header) {
+		if value != "" {
+			all = append(all, value)
+		}
+	}
 	values := c.values
 	if len(all) > 0 {
 		values = []string{strings.Join(append(all, c.pair), "; ")}

@@ -3,7 +3,6 @@ package cookiejar_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -64,12 +63,5 @@ kind=removed cookie="cookiejar.Cookie(\"a\" for www.example.co.uk/)" reason=clea
 `
 	if got := line.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
-
-func TestReasonIsAnError(t *testing.T) {
-	err := fmt.Errorf("importing: %w", cookiejar.ReasonPrefix)
-	if !errors.Is(err, cookiejar.ReasonPrefix) || errors.Is(err, cookiejar.ReasonSize) || err.Error() != "importing: cookiejar: attributes do not fit the name's prefix" {
-		t.Errorf("got %v", err)
 	}
 }

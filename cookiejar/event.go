@@ -20,8 +20,7 @@ const (
 	EventRejected EventKind = "rejected"
 )
 
-// A Reason is why a cookie was rejected or removed. It is an error, for
-// errors.Is.
+// A Reason is why a cookie was rejected or removed.
 type Reason string
 
 // Reasons to reject what was received. The sections are those of RFC 6265bis.
@@ -66,8 +65,6 @@ const (
 	// response was on its way.
 	ReasonCleared Reason = "cleared"
 )
-
-func (r Reason) Error() string { return "cookiejar: " + string(r) }
 
 // An Event tells what has happened to a cookie. It prints without the
 // cookie's value.

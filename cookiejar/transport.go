@@ -115,11 +115,7 @@ func visit(jar http.CookieJar, u *url.URL) (header string, epoch uint64) {
 // of header whose names it has not; or the other way round, if newer says that
 // header's are the newer ones. If that changes nothing it is req itself.
 func withCookies(req *http.Request, header string, newer bool) *http.Request {
-	var own []string
-	hop.Cookies(req.Header, func(value string) bool {
-		own = append(own, value)
-		return true
-	})
+	own := hop.Cookies(req.Header)
 	switch {
 	case len(own) == 0 && header == "":
 		return req

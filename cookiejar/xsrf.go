@@ -154,8 +154,9 @@ func (t *XSRF) concerns(req *http.Request) bool {
 
 // find looks for the token in the cookies of req, and for the field it goes into.
 func (t *XSRF) find(req *http.Request) (header, value string) {
-	hop.Cookies(req.Header, func(cookies string) bool {
-		for pair := range strings.SplitSeq(cookies, ";") {
+	for _, rest := range hop.Cookies(req.Header) {
+		for pair := ""; rest != ""; {
+			pair, rest, _ = strings.Cut(rest, ";")
 			name := hop.CookieName(pair)
 			switch {
 			case t.Match != nil:
@@ -165,13 +166,11 @@ func (t *XSRF) find(req *http.Request) (header, value string) {
 			}
 			if header != "" {
 				_, value, _ = strings.Cut(pair, "=")
-				value = t.decode(trim(value))
-				break
+				return header, t.decode(trim(value))
 			}
 		}
-		return header == ""
-	})
-	return header, value
+	}
+	return "", ""
 }
 
 // withJar returns req with the cookies of the Jar, if there is one.

@@ -8,19 +8,19 @@ import (
 // Cookie is the field name of RFC 6265 section 4.2.
 const Cookie = "Cookie"
 
-// Cookies calls f for each Cookie field of h that is not empty, in any
-// spelling of the name, until f returns false.
-func Cookies(h http.Header, f func(value string) bool) {
+// Cookies returns the values of the Cookie fields of h, in any spelling of the
+// name. They may be h's own, and must not be modified.
+func Cookies(h http.Header) (all []string) {
 	for name, values := range h {
-		if len(name) != len(Cookie) || !strings.EqualFold(name, Cookie) {
-			continue
-		}
-		for _, v := range values {
-			if v != "" && !f(v) {
-				return
+		if len(name) == len(Cookie) && strings.EqualFold(name, Cookie) {
+			if all == nil {
+				all = values[:len(values):len(values)] // so that append copies
+			} else {
+				all = append(all, values...)
 			}
 		}
 	}
+	return all
 }
 
 // CookieName returns the name in a pair of a Cookie field, or in a Set-Cookie

@@ -58,3 +58,34 @@ func TestRenewalOfUncomparable(t *testing.T) {
 		}
 	}
 }
+
+// That there are newer cookies says nothing of the other marks.
+func TestNewCookies(t *testing.T) {
+	a := new(owner)
+	renewal, _ := marks.WithRenewal(t.Context(), a)
+	for _, tt := range []struct {
+		name         string
+		ctx          context.Context
+		off, renewal bool
+	}{
+		{"alone", t.Context(), false, false},
+		{"within off", marks.WithoutCredentials(t.Context()), true, false},
+		{"within a renewal", renewal, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if marks.Of(tt.ctx).NewCookies() {
+				t.Error("there are new cookies before")
+			}
+			for _, ctx := range []context.Context{
+				marks.WithNewCookies(tt.ctx), marks.WithNewCookies(marks.WithNewCookies(tt.ctx)),
+			} {
+				if m := marks.Of(ctx); !m.NewCookies() || m.Off() != tt.off || m.Renewal(a) != tt.renewal {
+					t.Errorf("got %v, off %v, renewal %v", m.NewCookies(), m.Off(), m.Renewal(a))
+				}
+			}
+		})
+	}
+	if m := marks.Of(marks.WithoutCredentials(marks.WithNewCookies(t.Context()))); !m.Off() || !m.NewCookies() {
+		t.Error("a later mark hides an older one")
+	}
+}
