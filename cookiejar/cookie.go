@@ -77,6 +77,7 @@ type entry struct {
 	created  int64 // no two in one Jar have the same
 	updated  int64
 	accessed atomic.Int64
+	since    uint64 // the epoch of the login that has set it; 0: none has
 }
 
 // never is an expiry that does not come.

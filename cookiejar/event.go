@@ -47,6 +47,9 @@ const (
 	ReasonOverwrite Reason = "a Secure cookie would be overwritten"
 	// ReasonSameSite: SameSite=None is for Secure cookies (5.7).
 	ReasonSameSite Reason = "SameSite=None without Secure"
+	// ReasonOvertaken: the request was sent by a [Transport] before a [Login] whose
+	// cookie this would replace.
+	ReasonOvertaken Reason = "a login has set it since"
 	// ReasonPrefix: the name begins with __Secure-, __Host-, __Http- or
 	// __Host-Http-, or the value of a nameless cookie does, and the cookie is not
 	// what that promises (5.4).

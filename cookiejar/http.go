@@ -35,7 +35,7 @@ func (j *Jar) SetCookies(u *url.URL, all []*http.Cookie) {
 	if len(all) == 0 {
 		return
 	}
-	j.store(u, j.now(), func(yield func(received, Reason) bool) {
+	j.store(u, j.now(), false, func(yield func(received, Reason) bool) {
 		for _, c := range all {
 			if c != nil && !yield(j.fromHTTP(c)) {
 				return

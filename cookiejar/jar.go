@@ -74,7 +74,8 @@ type Jar struct {
 	clock   int64 // the last time given by tick
 
 	// epoch counts what was cleared, and cleared says when each was last: a
-	// response to a request from before must not bring it back.
+	// response to a request from before must not bring it back. It also counts the
+	// responses of logins, whose cookies are not to be replaced by older ones.
 	epoch   uint64
 	cleared map[scope]clearing
 

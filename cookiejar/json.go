@@ -236,7 +236,7 @@ func (j *Jar) load(all []saved, c *change) {
 			d[at].accessed.Store(max(d[at].accessed.Load(), e.accessed.Load()))
 			continue
 		}
-		j.put(e, c)
+		j.put(e, always, c)
 	}
 }
 

@@ -31,6 +31,10 @@ import (
 // [tokensource.Session] on callers that leave, on late answers to requests of an
 // older session, and on waiting after failures.
 //
+// A cookie that a login has set is not replaced by the response to a request that
+// was sent before: a server that answers requests without a session by an empty
+// one would end what has just begun. The [Jar] sees to that.
+//
 // The first request is sent as it is, since the jar may hold a session from
 // before; SignIn signs in ahead of it. Login must not be copied; it is safe for
 // concurrent use by multiple goroutines, and its fields must not be modified

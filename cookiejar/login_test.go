@@ -549,3 +549,41 @@ type idling struct{ closed *atomic.Int32 }
 
 func (i idling) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("idle") }
 func (i idling) CloseIdleConnections()                           { i.closed.Add(1) }
+
+// Some servers give who has no session an empty one. Answers of that kind come late,
+// and must not end the session that has begun since.
+func TestLoginIsNotOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{slow: time.Millisecond, login: time.Second}
+		var n atomic.Int32
+		var events []string
+		jar := newJar(t, &cookiejar.Options{OnEvent: func(e cookiejar.Event) {
+			if e.Reason == cookiejar.ReasonOvertaken {
+				events = append(events, e.Cookie.Name+"="+e.Cookie.Value)
+			}
+		}})
+		rt := &cookiejar.Login{Login: signIn, Base: &cookiejar.Transport{Jar: jar, Base: transport.Func(func(req *http.Request) (*http.Response, error) {
+			resp, err := s.RoundTrip(req)
+			if err == nil && resp.StatusCode == http.StatusUnauthorized {
+				resp.Header.Set("Set-Cookie", "sid=; Path=/")
+				if n.Add(1) == 1 {
+					resp.Header.Set("Set-Cookie", "sid=; Path=/; Max-Age=0")
+				}
+				err = sleep(req.Context(), time.Duration(n.Load())*300*time.Millisecond)
+			}
+			return resp, err
+		})}}
+		herd(t, rt, 10)
+		if diff := cmp.Diff("sid=1", jar.Header(parseURL(t, "https://example.com/"))); diff != "" {
+			t.Errorf("the jar (-want +got):\n%s", diff)
+		}
+		if s.logins != 1 || len(events) == 0 {
+			t.Errorf("%d logins, %d cookies rejected", s.logins, len(events))
+		}
+		// What comes of the session itself is welcome.
+		jar.Receive(parseURL(t, "https://example.com/"), []string{"sid=; Path=/; Max-Age=0"})
+		if got := jar.Header(parseURL(t, "https://example.com/")); got != "" {
+			t.Errorf("the jar has %q", got)
+		}
+	})
+}

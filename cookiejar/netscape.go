@@ -92,7 +92,7 @@ func (j *Jar) DecodeNetscape(r io.Reader) error {
 		e.accessed.Store(now)
 		reason := j.readmit(e)
 		if reason == "" {
-			j.put(e, &c)
+			j.put(e, always, &c)
 		} else {
 			c.note(EventRejected, e, reason)
 		}

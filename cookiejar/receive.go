@@ -13,7 +13,7 @@ import (
 // What becomes of each, Options.OnEvent is told.
 func (j *Jar) Receive(u *url.URL, setCookie []string) {
 	if len(setCookie) > 0 {
-		j.receive(u, setCookie, j.now())
+		j.receive(u, setCookie, j.now(), false)
 	}
 }
 
@@ -24,9 +24,10 @@ func (j *Jar) now() uint64 {
 	return j.epoch
 }
 
-// receive is Receive for the response to a request of an epoch.
-func (j *Jar) receive(u *url.URL, setCookie []string, epoch uint64) {
-	j.store(u, epoch, func(yield func(received, Reason) bool) {
+// receive is Receive for the response to a request of an epoch, which may be one
+// of those that sign in.
+func (j *Jar) receive(u *url.URL, setCookie []string, epoch uint64, login bool) {
+	j.store(u, epoch, login, func(yield func(received, Reason) bool) {
 		for _, field := range setCookie {
 			if !yield(parse(field, j.o.RFC6265)) {
 				return
@@ -36,16 +37,21 @@ func (j *Jar) receive(u *url.URL, setCookie []string, epoch uint64) {
 }
 
 // store takes up what was received from u.
-func (j *Jar) store(u *url.URL, epoch uint64, all func(func(received, Reason) bool)) {
+func (j *Jar) store(u *url.URL, epoch uint64, login bool, all func(func(received, Reason) bool)) {
 	p, ok := placeOf(u)
 	var c change
 	c.loud, c.host = j.o.OnEvent != nil, hostOf(u)
 	j.mu.Lock()
+	var since uint64
+	if login {
+		j.epoch++
+		since = j.epoch
+	}
 	for r, reason := range all {
 		if !ok {
 			reason = ReasonURL
 		}
-		e := &entry{key: key{name: r.name, path: r.path}, domain: p.host, secure: r.secure, httpOnly: r.httpOnly, sameSite: r.sameSite}
+		e := &entry{key: key{name: r.name, path: r.path}, domain: p.host, secure: r.secure, httpOnly: r.httpOnly, sameSite: r.sameSite, since: since}
 		e.setValue(r.value)
 		if reason == "" {
 			reason = j.admit(e, &r, p)
@@ -57,7 +63,7 @@ func (j *Jar) store(u *url.URL, epoch uint64, all func(func(received, Reason) bo
 			c.note(EventRejected, e, reason)
 			continue
 		}
-		j.put(e, &c)
+		j.put(e, epoch, &c)
 	}
 	book := j.book
 	j.mu.Unlock()

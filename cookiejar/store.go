@@ -2,6 +2,7 @@ package cookiejar
 
 import (
 	"cmp"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -33,8 +34,12 @@ func (c *change) done(j *Jar, b *book) {
 	j.emit(c.events)
 }
 
-// put stores e in the place of the one of its identity. j.mu is held.
-func (j *Jar) put(e *entry, c *change) {
+// always is the epoch of what no login overtakes.
+const always = math.MaxUint64
+
+// put stores e, from a response to a request of an epoch, in the place of the one
+// of its identity. j.mu is held.
+func (j *Jar) put(e *entry, epoch uint64, c *change) {
 	now := time.Now().UnixNano()
 	d := j.domains[e.domain]
 	i := slices.IndexFunc(d, func(o *entry) bool { return o.key == e.key })
@@ -43,6 +48,9 @@ func (j *Jar) put(e *entry, c *change) {
 		d, i = j.domains[e.domain], -1
 	}
 	switch {
+	case i >= 0 && epoch < d[i].since:
+		c.note(EventRejected, e, ReasonOvertaken)
+		return
 	case e.expires <= now:
 		if i >= 0 {
 			j.remove(e.domain, i, e.updated, c, ReasonExpired)
@@ -50,7 +58,7 @@ func (j *Jar) put(e *entry, c *change) {
 		return
 	case i >= 0:
 		j.book.unbury(e)
-		e.created = d[i].created
+		e.created, e.since = d[i].created, max(e.since, d[i].since)
 		d[i] = e
 		c.note(EventReplaced, e, "")
 		return

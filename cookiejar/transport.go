@@ -82,7 +82,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if set := resp.Header["Set-Cookie"]; len(set) > 0 {
 		switch jar := t.Jar.(type) {
 		case *Jar:
-			jar.receive(req.URL, set, epoch)
+			jar.receive(req.URL, set, epoch, m.Renewing())
 		case raw:
 			jar.Receive(req.URL, set)
 		default:

@@ -5,5 +5,5 @@
 // Web servers that are not installed are skipped, or with
 // AUTHTRIP_SERVERS=required in the environment are a failure. On Debian:
 //
-//	apt-get install apache2-bin lighttpd nginx squid
+//	apt-get install apache2-bin lighttpd nginx squid python3-django curl
 package integration

@@ -17,8 +17,9 @@ import (
 )
 
 // A Backend is what a server stands before. It answers every request with the
-// body it came with, and with the rest in a header field, see [EchoOf]. It stops
-// with the test that started it.
+// body it came with, and with the rest in a header field, see [EchoOf]. The query's
+// parameters set are Set-Cookie fields of the answer. It stops with the test that
+// started it.
 type Backend struct {
 	URL   string
 	Roots *x509.CertPool // what to trust for https
@@ -84,6 +85,9 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(err) // strings can be marshalled
 	}
 	w.Header().Set(echoField, string(e))
+	for _, field := range r.URL.Query()["set"] {
+		w.Header().Add("Set-Cookie", field)
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, _ = w.Write(body)
 }

@@ -54,11 +54,17 @@ func find(tb testing.TB, name string) string {
 			return path
 		}
 	}
+	missing(tb, name)
+	return ""
+}
+
+// missing ends the test for want of a server.
+func missing(tb testing.TB, name string) {
+	tb.Helper()
 	if os.Getenv("AUTHTRIP_SERVERS") == "required" {
 		tb.Fatalf("%s is not installed, and AUTHTRIP_SERVERS=required", name)
 	}
 	tb.Skipf("%s is not installed", name)
-	return ""
 }
 
 // directory makes a directory for a server to run in. It is not tb.TempDir,

@@ -1,5 +1,5 @@
 // Package webserver runs the web servers and proxies that clients meet inside a
-// test: Apache httpd, nginx, lighttpd and Squid, as Debian packages them. Each is
+// test: Apache httpd, nginx, lighttpd, Squid and Django, as Debian packages them. Each is
 // started on a free port of loopback with a configuration of its own in a
 // directory of its own, and is gone with the test; nothing of the packages'
 // configuration or services is used.
@@ -48,6 +48,9 @@ type Server struct {
 //	/once/     Digest with nonces that are good for one request
 //	/short/    Digest with nonces that live for one second
 //	/counted/  Digest where nc must go up
+//	/form/     a session of mod_auth_form, which ends when it was not used for two seconds
+//
+// A POST of httpd_username and httpd_password to /sign-in begins such a session.
 //
 // Below /reflected the same paths are not b's: what is posted there comes back
 // as it is, and with it what does not go with b's answers, Authentication-Info

@@ -75,3 +75,13 @@ func (m *Marks) Renewal(owner any) bool {
 	}
 	return false
 }
+
+// Renewing reports whether anybody's renewal is under way.
+func (m *Marks) Renewing() bool {
+	for ; m != nil; m = m.older {
+		if m.renewal != nil && !m.ended.Load() {
+			return true
+		}
+	}
+	return false
+}

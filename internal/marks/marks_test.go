@@ -38,6 +38,9 @@ func TestMarks(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := marks.Of(tt.ctx)
+			if m.Renewing() != (tt.ofA || tt.ofB) {
+				t.Errorf("Renewing is %v", m.Renewing())
+			}
 			if m.Off() != tt.off || m.Renewal(a) != tt.ofA || m.Renewal(b) != tt.ofB {
 				t.Errorf("got %v, %v, %v, want %v, %v, %v", m.Off(), m.Renewal(a), m.Renewal(b), tt.off, tt.ofA, tt.ofB)
 			}
