@@ -82,7 +82,7 @@ func TestFileDebounce(t *testing.T) {
 		if got := stored(); got != "" {
 			t.Errorf("saved after %v: %q", 3*time.Second-3, got)
 		}
-		time.Sleep(3)
+		time.Sleep(3 * time.Nanosecond)
 		synctest.Wait()
 		if got := stored(); got != "c0 c1 c2" {
 			t.Errorf("saved: %q", got)

@@ -3,7 +3,6 @@ package cookiejar_test
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -89,16 +88,14 @@ func TestDecodeNetscape(t *testing.T) {
 			}
 			var got []string
 			for c := range j.All() {
-				line := fmt.Sprintf("%s %s %s=%s", c.Domain, c.Path, c.Name, c.Value)
-				for name, is := range map[string]bool{"1host-only": c.HostOnly, "2secure": c.Secure, "3http-only": c.HttpOnly, "4session": c.Expires.IsZero()} {
-					if is {
-						line += " " + name
+				words := []string{c.Domain, c.Path, c.Name + "=" + c.Value}
+				for _, flag := range []struct {
+					name string
+					is   bool
+				}{{"host-only", c.HostOnly}, {"secure", c.Secure}, {"http-only", c.HttpOnly}, {"session", c.Expires.IsZero()}} {
+					if flag.is {
+						words = append(words, flag.name)
 					}
-				}
-				words := strings.Fields(line)
-				slices.Sort(words[3:])
-				for i := 3; i < len(words); i++ {
-					words[i] = words[i][1:]
 				}
 				got = append(got, strings.Join(words, " "))
 			}

@@ -146,36 +146,44 @@ func TestTransportAudience(t *testing.T) {
 		{
 			"the origin's own", nil,
 			[]string{"https://www.example.com/0", "https://www.example.com/1"},
-			[]string{"old=1", "old=1; hop0=1"}, "old=1; hop0=1; hop1=1",
+			[]string{"old=1", "old=1; hop0=1"},
+			"old=1; hop0=1; hop1=1",
 		},
 		{
 			"another host of the same domain", nil,
 			[]string{"https://www.example.com/0", "https://api.example.com/1"},
-			[]string{"old=1", ""}, "old=1; hop0=1",
+			[]string{"old=1", ""},
+			"old=1; hop0=1",
 		},
 		{
 			"there and back", nil,
 			[]string{"https://www.example.com/0", "https://sso.example.com/1", "https://www.example.com/2"},
-			[]string{"old=1", "", ""}, "old=1; hop0=1",
+			[]string{"old=1", "", ""},
+			"old=1; hop0=1",
 		},
 		{
 			"signing in through two origins", &transport.Audience{Origins: []string{"https://www.example.com", "https://sso.example.com"}},
 			[]string{"https://www.example.com/0", "https://sso.example.com/1", "https://www.example.com/2"},
-			[]string{"old=1", "old=1; hop0=1", "old=1; hop0=1; hop1=1"}, "old=1; hop0=1; hop1=1; hop2=1",
+			[]string{"old=1", "old=1; hop0=1", "old=1; hop0=1; hop1=1"},
+			"old=1; hop0=1; hop1=1; hop2=1",
 		},
 		{
 			"another port", nil,
 			[]string{"https://www.example.com/0", "https://www.example.com:8443/1"},
-			[]string{"old=1", ""}, "old=1; hop0=1",
+			[]string{"old=1", ""},
+			"old=1; hop0=1",
 		},
 		{
 			"down to plain http", nil,
 			[]string{"https://www.example.com/0", "http://www.example.com/1"},
-			[]string{"old=1", ""}, "old=1; hop0=1",
+			[]string{"old=1", ""},
+			"old=1; hop0=1",
 		},
 		{
 			"none of the audience", &transport.Audience{Origins: []string{"https://api.example.com"}},
-			[]string{"https://www.example.com/0"}, []string{""}, "old=1",
+			[]string{"https://www.example.com/0"},
+			[]string{""},
+			"old=1",
 		},
 	}
 	for _, tt := range tests {
