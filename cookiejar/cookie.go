@@ -97,7 +97,9 @@ func (e *entry) cookie() Cookie {
 	c := Cookie{
 		Name: e.name, Value: e.value(), Domain: e.domain, HostOnly: e.hostOnly, Path: e.path,
 		Secure: e.secure, HttpOnly: e.httpOnly, SameSite: e.sameSite,
-		Created: time.Unix(0, e.created), Updated: time.Unix(0, e.updated), Accessed: time.Unix(0, e.accessed.Load()),
+	}
+	if e.created != 0 { // else it has been rejected
+		c.Created, c.Updated, c.Accessed = time.Unix(0, e.created), time.Unix(0, e.updated), time.Unix(0, e.accessed.Load())
 	}
 	if !e.session() {
 		c.Expires = time.Unix(0, e.expires)

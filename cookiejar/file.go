@@ -108,7 +108,8 @@ func (f *File) Jar() *Jar { return f.jar }
 func (f *File) String() string { return "cookiejar.File(" + f.path + ")" }
 
 // Save merges the Jar with the file, now. When it returns nil, what the Jar held
-// at the time of the call is on the disk, unless something newer is.
+// at the time of the call is on the disk, unless something newer is. OnEvent is
+// told of what comes from the file while Save is at work, and must not call it.
 func (f *File) Save(ctx context.Context) error {
 	select {
 	case f.saving <- struct{}{}:

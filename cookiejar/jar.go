@@ -178,7 +178,7 @@ func (j *Jar) match(found []*entry, p place, now int64) []*entry {
 		}
 		sorted = sorted && (before == 0 || before == len(found))
 		i := strings.IndexByte(name, '.')
-		if i < 0 {
+		if i < 0 || isIP(p.host) { // a part of an address is no domain
 			break
 		}
 		name = name[i+1:]

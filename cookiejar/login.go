@@ -40,8 +40,8 @@ import (
 // concurrent use by multiple goroutines, and its fields must not be modified
 // after the first RoundTrip.
 type Login struct {
-	// Login signs in by client, which has the cookies, follows redirects, and
-	// never comes back to this Login. It is required. It has to return an error
+	// Login signs in by client, which has the cookies, follows redirects, ends with
+	// ctx, and never comes back to this Login. It is required. It has to return an error
 	// unless it has signed in. An error is taken for one that may pass, and is
 	// given to whoever needs a session until the next attempt is due; one that
 	// wraps tokensource.ErrReauthRequired is final, until SignIn. Its context
@@ -114,7 +114,7 @@ func (t *Login) SignIn(ctx context.Context) error {
 
 func (t *Login) begin() {
 	t.session.Grant = func(ctx context.Context, _ *oauth2.Token) (*oauth2.Token, error) {
-		if err := t.Login(ctx, &http.Client{Transport: hop.Base(t.Base)}); err != nil {
+		if err := t.Login(ctx, clientFor(ctx, t.Base, nil)); err != nil {
 			return nil, fmt.Errorf("cookiejar: signing in: %w", err)
 		}
 		return held(), nil

@@ -419,6 +419,36 @@ func TestLoginPanics(t *testing.T) {
 	}
 }
 
+// What is simplest to write is right as well: requests without the context.
+func TestLoginWithoutContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{login: time.Second}
+		var rt *cookiejar.Login
+		rt, _ = signedIn(t, s, &cookiejar.Login{Timeout: 5 * time.Second, Login: func(_ context.Context, client *http.Client) error {
+			resp, err := client.Post("https://example.com/login", "", nil)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			// The client is not the one that waits for it.
+			if _, _, err := post(context.Background(), client.Transport, "body"); err != nil {
+				return err
+			}
+			return nil
+		}})
+		herd(t, rt, 10)
+		if s.logins != 1 {
+			t.Errorf("%d logins", s.logins)
+		}
+		s.end()
+		s.login = time.Hour
+		start := time.Now()
+		if _, _, err := post(t.Context(), rt, "body"); err == nil || time.Since(start) != 5*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+	})
+}
+
 // A function that signs in by the client that waits for it would wait for ever.
 func TestLoginThroughItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -51,7 +51,7 @@ func (j *Jar) store(u *url.URL, epoch uint64, login bool, all func(func(received
 		if !ok {
 			reason = ReasonURL
 		}
-		e := &entry{key: key{name: r.name, path: r.path}, domain: p.host, secure: r.secure, httpOnly: r.httpOnly, sameSite: r.sameSite, since: since}
+		e := &entry{key: key{name: r.name, path: r.path}, domain: p.host, secure: r.secure, httpOnly: r.httpOnly, sameSite: r.sameSite, since: since, expires: never}
 		e.setValue(r.value)
 		if reason == "" {
 			reason = j.admit(e, &r, p)
@@ -103,7 +103,6 @@ func (j *Jar) admit(e *entry, r *received, p place) Reason {
 		return ReasonPrefix
 	}
 	now := time.Now()
-	e.expires = never
 	if expires := r.expiry(now); !expires.IsZero() {
 		e.expires = expires.UnixNano()
 	}
@@ -156,7 +155,12 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }
 
+// isIP reports whether host is an address. Names that look like one are few, and
+// the rest is not worth an error's allocation.
 func isIP(host string) bool {
+	if host == "" || !isDigit(host[len(host)-1]) && !strings.Contains(host, ":") {
+		return false
+	}
 	_, err := netip.ParseAddr(host)
 	return err == nil
 }

@@ -103,6 +103,7 @@ func TestReceive(t *testing.T) {
 		{"an IPv4 address", cookiejar.Options{}, "https://192.0.2.1/", []string{"a=b; Domain=192.0.2.1"}, "", "a=b", []string{"set a=b"}},
 		{"a part of an address", cookiejar.Options{}, "https://192.0.2.1/", []string{"a=b; Domain=2.1"}, "", "", []string{"rejected a=b: domain is not the host's"}},
 		{"a name below an address", cookiejar.Options{}, "https://192.0.2.1/", []string{"a=b; Domain=192.0.2.1"}, "https://x.192.0.2.1/", "", []string{"set a=b"}},
+		{"a domain that ends like an address", cookiejar.Options{}, "https://x.2.1/", []string{"a=b; Domain=2.1; Path=/"}, "https://192.0.2.1/", "", []string{"set a=b"}},
 		{"an IPv6 address", cookiejar.Options{}, "https://[2001:DB8::1]:8443/", []string{"a=b"}, "https://[2001:db8:0::1]/", "a=b", []string{"set a=b"}},
 		{"one with a zone", cookiejar.Options{}, "https://[fe80::1%25eth0]/", []string{"a=b; Path=/"}, "https://[fe80::1%25eth1]/", "", []string{"set a=b"}},
 

@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/authtrip/authtrip/internal/carry"
+	"github.com/authtrip/authtrip/internal/hop"
+	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/authtrip/authtrip/transport"
 	"golang.org/x/oauth2"
@@ -44,3 +47,16 @@ func (r *renewal) start(by func(carry.Attempt) *http.Request) {
 func held() *oauth2.Token { return &oauth2.Token{AccessToken: placeholder} }
 
 const placeholder = "authtrip: in cookies"
+
+// clientFor returns a client for what is done in the service of a renewal, whose
+// context ctx is. Its requests are known as that, and end in time, also those whose
+// context is another: few would think of that when they write client.PostForm.
+func clientFor(ctx context.Context, base http.RoundTripper, jar http.CookieJar) *http.Client {
+	client := &http.Client{Jar: jar, Transport: transport.Func(func(req *http.Request) (*http.Response, error) {
+		return hop.Send(base, req.WithContext(marks.Join(req.Context(), ctx)), req)
+	})}
+	if deadline, ok := ctx.Deadline(); ok {
+		client.Timeout = time.Until(deadline)
+	}
+	return client
+}

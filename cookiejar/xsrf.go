@@ -209,7 +209,11 @@ func (t *XSRF) carryToken(a carry.Attempt) *http.Request {
 		req = hop.Copy(req) // the server will say that it is missing
 	}
 	if t.SendOrigin && req.Header.Get("Origin") == "" {
-		req = hop.With(req, "Origin", []string{req.URL.Scheme + "://" + req.URL.Host})
+		host := req.Host
+		if host == "" {
+			host = req.URL.Host
+		}
+		req = hop.With(req, "Origin", []string{req.URL.Scheme + "://" + host})
 	}
 	return req
 }
@@ -253,7 +257,7 @@ func (t *XSRF) obtain(ctx context.Context, current *oauth2.Token) (*oauth2.Token
 	if t.Fetch == nil {
 		return current, nil // in a cookie there may be another now
 	}
-	header, value, err := t.Fetch(ctx, &http.Client{Transport: hop.Base(t.Base), Jar: t.Jar})
+	header, value, err := t.Fetch(ctx, clientFor(ctx, t.Base, t.Jar))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("cookiejar: fetching an XSRF token: %w", err)

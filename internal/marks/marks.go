@@ -53,6 +53,14 @@ func (m *Marks) NewCookies() bool {
 	return false
 }
 
+// Join returns ctx with the marks of another context, if it has none.
+func Join(ctx, other context.Context) context.Context {
+	if m := Of(other); m != nil && Of(ctx) == nil {
+		return context.WithValue(ctx, key{}, m)
+	}
+	return ctx
+}
+
 // Off reports whether WithoutCredentials was used, and not only before a
 // renewal: whoever has started it, its own requests are another matter.
 func (m *Marks) Off() bool {

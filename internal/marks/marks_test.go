@@ -92,3 +92,18 @@ func TestNewCookies(t *testing.T) {
 		t.Error("a later mark hides an older one")
 	}
 }
+
+func TestJoin(t *testing.T) {
+	none, a := t.Context(), new(owner)
+	off := marks.WithoutCredentials(none)
+	renewal, _ := marks.WithRenewal(none, a)
+	if !marks.Of(marks.Join(none, renewal)).Renewal(a) {
+		t.Error("the marks are not taken over")
+	}
+	if m := marks.Of(marks.Join(off, renewal)); !m.Off() || m.Renewal(a) {
+		t.Error("marks of its own are replaced")
+	}
+	if marks.Join(none, none) != none {
+		t.Error("there is another context, with nothing to join")
+	}
+}
