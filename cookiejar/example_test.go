@@ -12,9 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/authtrip/authtrip/cookiejar"
 	"github.com/authtrip/authtrip/transport"
+	"golang.org/x/net/publicsuffix"
 )
 
 // shop is what the examples talk to: a site that wants one to sign in.
@@ -144,6 +146,69 @@ func ExampleOpenFile() {
 	// cookiejar.Jar(1 cookies)
 }
 
+// Two processes, each with the file open, have each other's cookies once they have
+// saved.
+func ExampleFile() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	u := &url.URL{Scheme: "https", Host: "www.example.com", Path: "/"}
+	var files [2]*cookiejar.File
+	for i := range files {
+		if files[i], err = cookiejar.OpenFile(filepath.Join(dir, "cookies.json"), &cookiejar.FileOptions{Debounce: -1}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	files[0].Jar().Receive(u, []string{"first=1; Max-Age=3600"})
+	files[1].Jar().Receive(u, []string{"second=2; Max-Age=3600"})
+	for _, i := range []int{0, 1, 0} {
+		if err := files[i].Save(context.Background()); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println(files[0].Jar().Header(u))
+	fmt.Println(files[1].Jar().Header(u))
+	// Output:
+	// first=1; second=2
+	// first=1; second=2
+}
+
+// A file that is kept for a browser's kind of session.
+func ExampleFileOptions() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	options := &cookiejar.FileOptions{
+		KeepSession: true,
+		Debounce:    10 * time.Second,
+		OnError:     func(err error) { slog.Warn("cookies are not saved", "error", err) },
+	}
+	u := &url.URL{Scheme: "https", Host: "www.example.com", Path: "/"}
+	for range 2 {
+		file, err := cookiejar.OpenFile(filepath.Join(dir, "cookies.json"), options)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%q\n", file.Jar().Header(u))
+		file.Jar().Receive(u, []string{"session=1"})
+		if err := file.Close(); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// ""
+	// "session=1"
+}
+
 // Only those who may read the file may have it.
 func ExampleFile_refused() {
 	dir, err := os.MkdirTemp("", "example")
@@ -161,6 +226,43 @@ func ExampleFile_refused() {
 	fmt.Println(strings.ReplaceAll(err.Error(), path, "cookies.txt"))
 	// Output:
 	// cookiejar: not a document that Encode has written: at byte 1, in cookies.txt
+}
+
+// A cookie prints without its value, which is there to be read.
+func ExampleCookie() {
+	jar := new(cookiejar.Jar)
+	u := &url.URL{Scheme: "https", Host: "www.example.com", Path: "/"}
+	jar.Receive(u, []string{"sid=secret; Path=/app; HttpOnly"})
+	u.Path = "/app/orders"
+	if c, ok := jar.Get(u, "sid"); ok {
+		fmt.Println(c)
+		fmt.Println(c.Value, c.HostOnly, c.HttpOnly)
+	}
+	// Output:
+	// cookiejar.Cookie("sid" for www.example.com/app)
+	// secret true true
+}
+
+// A list of one's own, for a network with names of its own.
+type internalSuffixes struct{ cookiejar.PublicSuffixList }
+
+func (l internalSuffixes) PublicSuffix(domain string) string {
+	if domain == "internal" || strings.HasSuffix(domain, ".internal") {
+		return "" // none of these names is one
+	}
+	return l.PublicSuffixList.PublicSuffix(domain)
+}
+
+func ExamplePublicSuffixList() {
+	jar, err := cookiejar.New(&cookiejar.Options{PublicSuffixList: internalSuffixes{publicsuffix.List}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	jar.Receive(&url.URL{Scheme: "https", Host: "sso.internal"}, []string{"sid=1; Domain=internal"})
+	fmt.Println(jar.Header(&url.URL{Scheme: "https", Host: "api.internal"}))
+	// Output:
+	// sid=1
 }
 
 // Where a cookie comes from and how long it stays is known to a log.

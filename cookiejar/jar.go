@@ -17,7 +17,7 @@ import (
 // com and co.uk. It is that of net/http/cookiejar.
 type PublicSuffixList interface {
 	// PublicSuffix returns the public suffix of domain, which is in lower case
-	// and in ASCII.
+	// and in ASCII; "" if it has none.
 	PublicSuffix(domain string) string
 	// String describes the list, such as by its date.
 	String() string

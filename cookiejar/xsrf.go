@@ -136,6 +136,9 @@ func (t *XSRF) begin() {
 		t.err = errors.New("cookiejar: XSRF.Header is no header field's name")
 	}
 	t.session.Grant, t.session.Timeout = t.obtain, t.Timeout
+	if t.Fetch == nil {
+		t.session.MaxForced = -1 // to look at a cookie again costs nobody anything
+	}
 	t.refresh.Rejected, t.refresh.ReplayBuffer, t.refresh.OnEvent = t.rejected, t.ReplayBuffer, t.OnEvent
 	t.refresh.Audience, t.refresh.Base = t.Audience, t.Base
 	t.start(t.carryToken)
@@ -203,17 +206,20 @@ func (t *XSRF) carryToken(a carry.Attempt) *http.Request {
 	if value == placeholder {
 		header, value = t.find(req)
 	}
-	if field.IsToken(header) && !field.HasControl(value) {
+	if value != "" && field.IsToken(header) && !field.HasControl(value) && !hop.HasOwn(req, header) {
 		req = hop.With(req, header, []string{value})
 	} else {
-		req = hop.Copy(req) // the server will say that it is missing
+		req = hop.Copy(req) // the server will say what is missing
 	}
-	if t.SendOrigin && req.Header.Get("Origin") == "" {
+	if t.SendOrigin && !hop.HasOwn(a.Request, "Origin") {
 		host := req.Host
 		if host == "" {
 			host = req.URL.Host
 		}
-		req = hop.With(req, "Origin", []string{req.URL.Scheme + "://" + host})
+		if req.Header == nil {
+			req.Header = make(http.Header)
+		}
+		req.Header["Origin"] = []string{req.URL.Scheme + "://" + host}
 	}
 	return req
 }

@@ -58,6 +58,12 @@ func TestXSRFField(t *testing.T) {
 				return ""
 			}}, "POST", "", http.Header{"Cookie": {"XSRF-TOKEN=no; csrf_7f=t"}}, http.Header{"X-Csrf-7f": {"t"}},
 		},
+		{"an empty one", &cookiejar.XSRF{}, "POST", "", http.Header{"Cookie": {"XSRF-TOKEN="}}, http.Header{}},
+		{
+			"the caller's own, by a name made at run time", &cookiejar.XSRF{Match: func(string) string { return "X-Own" }}, "POST", "",
+			http.Header{"Cookie": {"a=b"}, "X-Own": {"own"}}, http.Header{"X-Own": {"own"}},
+		},
+		{"SendOrigin, another spelling", &cookiejar.XSRF{SendOrigin: true}, "POST", "", http.Header{"origin": {"null"}}, http.Header{"origin": {"null"}}},
 		{"SendOrigin", &cookiejar.XSRF{SendOrigin: true}, "POST", "https://example.com:8443/x", nil, http.Header{"Origin": {"https://example.com:8443"}}},
 		{"SendOrigin, with one", &cookiejar.XSRF{SendOrigin: true}, "POST", "", http.Header{"Origin": {"null"}}, http.Header{"Origin": {"null"}}},
 		{"another audience", &cookiejar.XSRF{Audience: &transport.Audience{Origins: []string{"https://api.example.com"}}}, "POST", "", http.Header{"Cookie": {"XSRF-TOKEN=t"}}, http.Header{}},
@@ -376,6 +382,20 @@ func TestXSRFRejections(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// To look at the cookie again has no limit, and no answer but the server's.
+func TestXSRFLooksAgain(t *testing.T) {
+	base := &server{answer: func(int, *http.Request) *http.Response { return respond(419) }}
+	rt := (&cookiejar.XSRF{Rejected: transport.RejectedIf(nil, 419)}).Wrap(base)
+	for range 20 {
+		if status, _, err := post(t.Context(), rt, "body"); status != 419 || err != nil {
+			t.Fatalf("got status %d, %v", status, err)
+		}
+	}
+	if n := len(base.sent); n != 40 {
+		t.Errorf("%d attempts", n)
 	}
 }
 

@@ -87,32 +87,42 @@ func statsOf(t *testing.T, site *webserver.Server) (s djangoStats) {
 	return s
 }
 
-// Two hundred at a time post to a site whose sessions end every two seconds, by
-// their time and by the site's will. Nothing is refused, and each end costs one
-// login.
-func TestDjangoSessions(t *testing.T) {
-	site := webserver.Django(t, 2*time.Second)
-	w := newWire(t)
-	var sessions, ended atomic.Int32
-	login := &cookiejar.Login{
-		Login: signIn(site), Ended: cookiejar.RedirectsTo("/login/"), MaxLogins: -1,
-		OnSession: func(_ context.Context, e tokensource.Event) {
-			if e.Kind == tokensource.EventRenewed {
-				sessions.Add(1)
-			}
-		},
-	}
+// djangoClient returns a client that stays signed in to the site.
+func djangoClient(t *testing.T, site *webserver.Server, onSession func(context.Context, tokensource.Event)) *http.Client {
+	t.Helper()
+	login := &cookiejar.Login{Login: signIn(site), Ended: cookiejar.RedirectsTo("/login/"), MaxLogins: -1, OnSession: onSession}
 	jar := new(cookiejar.Jar)
 	// The site looks for its token before it looks for a session.
 	xsrf := cookiejar.Django(site.URL + "/login/")
 	xsrf.Jar = jar
-	client := transport.Client(&http.Client{Transport: w}, login.Wrap, (&cookiejar.Transport{Jar: jar}).Wrap, xsrf.Wrap)
-	waves := 0
-	for deadline := time.Now().Add(time.Minute); sessions.Load() < 5; waves++ {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d sessions in a minute", sessions.Load())
+	return transport.Client(&http.Client{Transport: newWire(t)}, login.Wrap, (&cookiejar.Transport{Jar: jar}).Wrap, xsrf.Wrap)
+}
+
+// Two hundred at a time post to a site whose sessions end after a few seconds, by
+// their time and by the site's will. Nothing is refused, and each end costs one
+// login.
+func TestDjangoSessions(t *testing.T) {
+	// What is sent again has to arrive while the new session lasts.
+	trial := webserver.Django(t, time.Hour)
+	client := djangoClient(t, trial, nil)
+	wave(t, client, "trial", trial.URL+"/items/")
+	start := time.Now()
+	wave(t, client, "timed", trial.URL+"/items/")
+	lifetime := max(2*time.Second, 4*time.Since(start))
+
+	site := webserver.Django(t, lifetime)
+	var sessions, ended atomic.Int32
+	client = djangoClient(t, site, func(_ context.Context, e tokensource.Event) {
+		if e.Kind == tokensource.EventRenewed {
+			sessions.Add(1)
 		}
-		if waves%4 == 3 {
+	})
+	waves := 0
+	for deadline := time.Now().Add(10 * lifetime); sessions.Load() < 5; waves++ {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions in %v", sessions.Load(), 10*lifetime)
+		}
+		if waves%8 == 7 {
 			// Between waves: a session that ends while a request with it is being sent
 			// again would end that one too.
 			if err := get(t.Context(), http.DefaultClient, site.URL+"/end/"); err != nil {
@@ -123,7 +133,7 @@ func TestDjangoSessions(t *testing.T) {
 		wave(t, client, fmt.Sprint("wave ", waves), site.URL+"/items/")
 	}
 	s := statsOf(t, site)
-	t.Logf("%d waves, %d sessions, %d of them ended by the site; %+v", waves, sessions.Load(), ended.Load(), s)
+	t.Logf("%d waves, %d sessions of %v, %d of them ended by the site; %+v", waves, sessions.Load(), lifetime, ended.Load(), s)
 	want := djangoStats{Logins: int(sessions.Load()), Items: waves * callers, SentAway: s.SentAway}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Errorf("the site's counts (-want +got):\n%s", diff)

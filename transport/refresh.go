@@ -228,7 +228,8 @@ func (t *Refresh) carrier() carry.Carrier {
 	return c
 }
 
-// values returns what goes into the field for a token of Source.
+// values returns what goes into the field for a token of Source: nothing, but not
+// nil, if that goes elsewhere.
 func (t *Refresh) values(token *oauth2.Token) ([]string, error) {
 	if t.carrier() != nil && token != nil {
 		return []string{}, nil

@@ -1,6 +1,7 @@
 // Package marks keeps what authtrip's packages tell each other through a
-// context: that a request is to pass without credentials, and that a renewal
-// is under way in whose service the request is made.
+// context: that a request is to pass without credentials, that a renewal is under
+// way in whose service the request is made, and that there are newer cookies than
+// it came with.
 package marks
 
 import (
