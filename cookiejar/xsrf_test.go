@@ -61,7 +61,8 @@ func TestXSRFField(t *testing.T) {
 		{"an empty one", &cookiejar.XSRF{}, "POST", "", http.Header{"Cookie": {"XSRF-TOKEN="}}, http.Header{}},
 		{
 			"the caller's own, by a name made at run time", &cookiejar.XSRF{Match: func(string) string { return "X-Own" }}, "POST", "",
-			http.Header{"Cookie": {"a=b"}, "X-Own": {"own"}}, http.Header{"X-Own": {"own"}},
+			http.Header{"Cookie": {"a=b"}, "X-Own": {"own"}},
+			http.Header{"X-Own": {"own"}},
 		},
 		{"SendOrigin, another spelling", &cookiejar.XSRF{SendOrigin: true}, "POST", "", http.Header{"origin": {"null"}}, http.Header{"origin": {"null"}}},
 		{"SendOrigin", &cookiejar.XSRF{SendOrigin: true}, "POST", "https://example.com:8443/x", nil, http.Header{"Origin": {"https://example.com:8443"}}},
