@@ -237,6 +237,26 @@ func TestFileClearedElsewhere(t *testing.T) {
 	}
 }
 
+// A process whose clock was ahead has cleared and deleted. What is set since, by
+// clocks that are right, stays.
+func TestFileOfAClockAhead(t *testing.T) {
+	const gone = `{"format":"authtrip cookies","version":1,"cookies":[],` +
+		`"deleted":[{"name":"a","domain":"example.com","host_only":true,"path":"/","at":"2190-01-01T00:00:00Z"}],` +
+		`"cleared":[{"host":"example.com","at":"2180-01-01T00:00:00Z"}]}`
+	path := filepath.Join(t.TempDir(), "cookies.json")
+	write(t, path, gone, 0o600)
+	first, second := open(t, path, manual), open(t, path, manual)
+	first.Jar().Receive(parseURL(t, example), []string{"a=1; Max-Age=60", "b=2; Max-Age=60"})
+	for _, f := range []*cookiejar.File{first, second, first} {
+		save(t, f)
+	}
+	for _, f := range []*cookiejar.File{first, second, open(t, path, manual)} {
+		if got := names(f.Jar()); got != "a b" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 func TestFileForgetsGraves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "cookies.json")

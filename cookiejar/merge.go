@@ -55,6 +55,7 @@ func (j *Jar) merge(d *document) {
 
 // clearedElsewhere does what another process has done. j.mu is held.
 func (j *Jar) clearedElsewhere(s scope, at int64, c *change) {
+	j.clock = max(j.clock, at) // what is set from now on is newer
 	if at <= j.cleared[s].at {
 		return
 	}
@@ -69,7 +70,9 @@ func (j *Jar) clearedElsewhere(s scope, at int64, c *change) {
 	}
 }
 
+// deletedElsewhere is that for one cookie. j.mu is held.
 func (j *Jar) deletedElsewhere(k graveKey, at int64, c *change) {
+	j.clock = max(j.clock, at)
 	if at <= j.book.graves[k] {
 		return
 	}
