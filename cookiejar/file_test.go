@@ -217,6 +217,21 @@ func TestFileMerges(t *testing.T) {
 	}
 }
 
+// What a File reads back of its own is no news.
+func TestFileIsQuiet(t *testing.T) {
+	events := 0
+	f := open(t, filepath.Join(t.TempDir(), "cookies.json"), &cookiejar.FileOptions{
+		Debounce: -1, Options: cookiejar.Options{OnEvent: func(cookiejar.Event) { events++ }},
+	})
+	f.Jar().Receive(parseURL(t, example), []string{"a=1; Max-Age=60"})
+	for range 3 {
+		save(t, f)
+	}
+	if events != 1 {
+		t.Errorf("%d events", events)
+	}
+}
+
 // A response that was on its way when another process signed out brings nothing
 // back.
 func TestFileClearedElsewhere(t *testing.T) {

@@ -31,13 +31,6 @@ func (b *book) bury(e *entry, at int64) {
 	b.graves[k] = max(b.graves[k], at)
 }
 
-// unbury forgets what e, which is newer, makes void.
-func (b *book) unbury(e *entry) {
-	if b != nil {
-		delete(b.graves, graveKey{e.key, e.domain})
-	}
-}
-
 // merge takes up what another process has saved.
 func (j *Jar) merge(d *document) {
 	c := change{loud: j.o.OnEvent != nil}

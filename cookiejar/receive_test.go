@@ -61,7 +61,7 @@ func TestReceive(t *testing.T) {
 
 		// Attributes.
 		{"the last Path counts", cookiejar.Options{}, host, []string{"a=b; Path=/x; PATH = /dir"}, "", "a=b", []string{"set a=b"}},
-		{"a Path of 1024 octets", cookiejar.Options{}, host, []string{"a=b; Path=/x; Path=/" + long(1023)}, "", "", []string{"set a=b"}},
+		{"a Path of 1024 octets", cookiejar.Options{}, host, []string{"a=b; Path=/dir; Path=/" + long(1023)}, "", "", []string{"set a=b"}},
 		{"a Path of 1025 octets is none", cookiejar.Options{}, host, []string{"a=b; Path=/dir; Path=/" + long(1024)}, "", "a=b", []string{"set a=b"}},
 		{"a Path that is none", cookiejar.Options{}, host, []string{"a=b; Path=x"}, "https://www.example.com/dir", "a=b", []string{"set a=b"}},
 		{"the default path", cookiejar.Options{}, host, []string{"a=b"}, "https://www.example.com/di", "", []string{"set a=b"}},
@@ -150,6 +150,17 @@ func TestReceive(t *testing.T) {
 				t.Errorf("told (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestYears(t *testing.T) {
+	for year, want := range map[string]int{
+		"69": 2069, "70": 1970, "99": 1999, "00": 2000, "068": 2068, "1600": 0, "1601": 1601, "9999": 9999, "2": 0, "10000": 0,
+	} {
+		d, ok := cookiejar.ParseDate("1 Jan " + year + " 00:00:00")
+		if ok != (want != 0) || ok && d.Year() != want {
+			t.Errorf("%s is %v, %v, want %d", year, d, ok, want)
+		}
 	}
 }
 

@@ -57,13 +57,11 @@ func (j *Jar) put(e *entry, epoch uint64, c *change) {
 		}
 		return
 	case i >= 0:
-		j.book.unbury(e)
 		e.created, e.since = d[i].created, max(e.since, d[i].since)
 		d[i] = e
 		c.note(EventReplaced, e, "")
 		return
 	}
-	j.book.unbury(e)
 	if j.domains == nil {
 		j.domains = make(map[string]domain)
 	}

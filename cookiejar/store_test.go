@@ -180,6 +180,7 @@ func TestClear(t *testing.T) {
 		{"ClearHost with a port", func(j *cookiejar.Jar) { j.ClearHost("B.example.com.:443") }, "host lasting v6"},
 		{"ClearHost of an address", func(j *cookiejar.Jar) { j.ClearHost("2001:db8::1") }, "below host lasting"},
 		{"ClearHost of one in brackets", func(j *cookiejar.Jar) { j.ClearHost("[2001:DB8::1]") }, "below host lasting"},
+		{"ClearHost of one that ends alike", func(j *cookiejar.Jar) { j.ClearHost("ample.com") }, "below host lasting v6"},
 		{"ClearHost of nothing", func(j *cookiejar.Jar) { j.ClearHost("") }, "below host lasting v6"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

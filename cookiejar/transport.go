@@ -79,17 +79,24 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if set := resp.Header["Set-Cookie"]; len(set) > 0 {
-		switch jar := t.Jar.(type) {
-		case *Jar:
-			jar.receive(req.URL, set, epoch, m.Renewing())
-		case raw:
-			jar.Receive(req.URL, set)
-		default:
-			jar.SetCookies(req.URL, resp.Cookies())
-		}
-	}
+	keep(t.Jar, req, resp, epoch)
 	return resp, nil
+}
+
+// keep has jar store what a response sets, to a request that belongs to an epoch.
+func keep(jar http.CookieJar, req *http.Request, resp *http.Response, epoch uint64) {
+	set := resp.Header["Set-Cookie"]
+	if len(set) == 0 {
+		return
+	}
+	switch jar := jar.(type) {
+	case *Jar:
+		jar.receive(req.URL, set, epoch, marks.Of(req.Context()).Renewing())
+	case raw:
+		jar.Receive(req.URL, set)
+	default:
+		jar.SetCookies(req.URL, resp.Cookies())
+	}
 }
 
 // visit returns what jar has for a request to u, as a Cookie field.

@@ -297,6 +297,30 @@ func TestTransportRotation(t *testing.T) {
 	}
 }
 
+// http.Client copies from the first request, however many there were since.
+func TestTransportRotationLongAgo(t *testing.T) {
+	base := &server{answer: func(n int, _ *http.Request) *http.Response {
+		switch n {
+		case 0:
+			return respond(302, "Location", "/1", "Set-Cookie", "sid=new; Path=/")
+		case 1, 2:
+			return respond(302, "Location", fmt.Sprint("/", n+1))
+		}
+		return respond(200)
+	}}
+	client := &http.Client{Transport: &cookiejar.Transport{Jar: newJar(t, nil), Base: base}}
+	req := request(t, "GET", "https://example.com/")
+	req.Header.Set("Cookie", "sid=own")
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if diff := cmp.Diff([]string{"sid=own", "sid=new", "sid=new", "sid=new"}, base.fields("Cookie")); diff != "" {
+		t.Errorf("Cookie (-want +got):\n%s", diff)
+	}
+}
+
 // A redirect whose only cookie was the stale one leaves none.
 func TestTransportLeavesNoCookie(t *testing.T) {
 	base := &server{answer: func(n int, req *http.Request) *http.Response {

@@ -77,10 +77,11 @@ type XSRF struct {
 	// any other rejection is looked at for, too.
 	Rejected func(*http.Response) bool
 
-	// Jar is where cookies that Fetch is given are kept, and that of the Transport
-	// around XSRF; a request that had to wait for Fetch, and one that is sent again,
-	// gets its cookies from there anew. It also serves an XSRF that is not inside of
-	// what has the cookies.
+	// Jar is that of the Transport around XSRF. Where there is a Fetch or a Rejected, it
+	// is needed: it keeps the cookies that Fetch is given and those that come with a
+	// rejection, and a request that had to wait for Fetch, or is sent again, gets its
+	// cookies from there anew. It also serves an XSRF that is not inside of what has
+	// the cookies.
 	Jar http.CookieJar
 
 	// ReplayBuffer is that of transport.Refresh: up to how many bytes a body
@@ -141,7 +142,25 @@ func (t *XSRF) begin() {
 	}
 	t.refresh.Rejected, t.refresh.ReplayBuffer, t.refresh.OnEvent = t.rejected, t.ReplayBuffer, t.OnEvent
 	t.refresh.Audience, t.refresh.Base = t.Audience, t.Base
+	if t.Jar != nil {
+		t.refresh.Base = transport.Func(t.keeping)
+	}
 	t.start(t.carryToken)
+}
+
+// keeping sends req, and keeps what the response sets: of one that is sent again no
+// other decorator gets to see the first response.
+func (t *XSRF) keeping(req *http.Request) (*http.Response, error) {
+	ok, _ := t.Audience.Allows(req)
+	var epoch uint64
+	if jar, ours := t.Jar.(*Jar); ours {
+		epoch = jar.now()
+	}
+	resp, err := hop.Send(t.Base, req, req)
+	if err == nil && ok {
+		keep(t.Jar, req, resp, epoch)
+	}
+	return resp, err
 }
 
 // concerns reports whether req is to have a token of ours.

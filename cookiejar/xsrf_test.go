@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	stdlib "net/http/cookiejar"
 	"slices"
 	"strings"
 	"sync"
@@ -383,6 +384,83 @@ func TestXSRFRejections(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A rejection may set the cookie anew, as Laravel's 419 does: then the second attempt
+// has that, in both places.
+func TestXSRFCookieInARejection(t *testing.T) {
+	jar := newJar(t, nil)
+	jar.Receive(parseURL(t, "https://example.com/"), []string{"XSRF-TOKEN=old"})
+	base := &server{answer: func(n int, _ *http.Request) *http.Response {
+		if n == 0 {
+			return respond(419, "Set-Cookie", "XSRF-TOKEN=new; Path=/")
+		}
+		return respond(200)
+	}}
+	cookies := &cookiejar.Transport{Jar: jar}
+	xsrf := &cookiejar.XSRF{Jar: jar, Rejected: transport.RejectedIf(nil, 419)}
+	for name, rt := range map[string]http.RoundTripper{
+		"outside": xsrf.Wrap(cookies.Wrap(base)),
+		"inside":  cookies.Wrap(xsrf.Wrap(base)),
+		"alone":   xsrf.Wrap(base),
+	} {
+		base.sent = nil
+		jar.Receive(parseURL(t, "https://example.com/"), []string{"XSRF-TOKEN=old"})
+		if status, _, err := post(t.Context(), rt, "body"); status != 200 || err != nil {
+			t.Errorf("%s: got status %d, %v", name, status, err)
+		}
+		if diff := cmp.Diff([]string{"old", "new"}, base.fields("X-Xsrf-Token")); diff != "" {
+			t.Errorf("%s: X-Xsrf-Token (-want +got):\n%s", name, diff)
+		}
+		if diff := cmp.Diff([]string{"XSRF-TOKEN=old", "XSRF-TOKEN=new"}, base.fields("Cookie")); diff != "" {
+			t.Errorf("%s: Cookie (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// Nothing is kept of what is not for us to ask.
+func TestXSRFKeepsToItsAudience(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		audience *transport.Audience
+		clear    bool
+		want     string
+	}{
+		{"its own", nil, false, "a=1"},
+		{"its own, cleared meanwhile", nil, true, ""},
+		{"another", &transport.Audience{Origins: []string{"https://api.example.com"}}, false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			jar := newJar(t, nil)
+			base := &server{answer: func(int, *http.Request) *http.Response {
+				if tt.clear {
+					jar.Clear()
+				}
+				return respond(200, "Set-Cookie", "a=1")
+			}}
+			rt := (&cookiejar.XSRF{Jar: jar, Audience: tt.audience}).Wrap(base)
+			if status, _, err := post(t.Context(), rt, "body"); status != 200 || err != nil {
+				t.Fatalf("got status %d, %v", status, err)
+			}
+			if got := jar.Header(parseURL(t, "https://example.com/")); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+	std, err := stdlib.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := &server{answer: func(int, *http.Request) *http.Response { return respond(200, "Set-Cookie", "XSRF-TOKEN=1") }}
+	rt := (&cookiejar.XSRF{Jar: std}).Wrap(base)
+	for range 2 {
+		if status, _, err := post(t.Context(), rt, "body"); status != 200 || err != nil {
+			t.Fatalf("got status %d, %v", status, err)
+		}
+	}
+	if diff := cmp.Diff([]string{"", "1"}, base.fields("X-Xsrf-Token")); diff != "" {
+		t.Errorf("X-Xsrf-Token with net/http's jar (-want +got):\n%s", diff)
 	}
 }
 
