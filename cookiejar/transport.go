@@ -17,7 +17,9 @@ import (
 // A Transport keeps the cookies of whatever client it is under: it sends what
 // the Jar has for each request, and stores what each response sets, of any
 // status, before the response is returned. It does so for every hop of a
-// redirect chain, as the RoundTripper that sees them all.
+// redirect chain, as the RoundTripper that sees them all. It goes inside of
+// decorators that send requests again, so that it sees the responses that they do
+// not return; an [XSRF] inside of it takes care of that itself.
 //
 // The Audience decides for each hop whether cookies are sent and stored: what a
 // browser calls with credentials. A Jar alone would send a site its cookies
