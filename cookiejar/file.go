@@ -3,23 +3,16 @@ package cookiejar
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/authtrip/authtrip/internal/private"
 )
 
 const (
 	defaultDebounce = time.Second
 	saveTimeout     = 30 * time.Second
-	lockPoll        = 5 * time.Millisecond
 )
 
 // FileOptions are those of a [File].
@@ -52,7 +45,7 @@ type FileOptions struct {
 // concurrent use by multiple goroutines.
 type File struct {
 	jar  *Jar
-	path string
+	path private.File
 	o    FileOptions
 
 	saving chan struct{} // holds one value while somebody saves
@@ -72,28 +65,21 @@ func OpenFile(path string, o *FileOptions) (*File, error) {
 		f.o = *o
 	}
 	f.jar.o = f.o.Options
-	// A link is followed now: to replace it by a file would be no use to others.
-	target, err := filepath.EvalSymlinks(path)
-	switch {
-	case err == nil:
-		path = target
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("cookiejar: %w", err)
-	}
-	if f.path, err = filepath.Abs(path); err != nil {
+	var err error
+	if f.path, err = private.Resolve(path); err != nil {
 		return nil, fmt.Errorf("cookiejar: %w", err)
 	}
 	f.jar.book = &book{changed: f.changed, graves: make(map[graveKey]int64)}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
-	unlock, err := f.lock(ctx)
+	unlock, err := f.path.Lock(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cookiejar: %w", err)
 	}
 	defer unlock()
-	text, err := f.read()
+	text, err := f.path.Read(maxDocument)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cookiejar: %w", err)
 	}
 	if err := f.merge(text); err != nil {
 		return nil, err
@@ -105,7 +91,7 @@ func OpenFile(path string, o *FileOptions) (*File, error) {
 func (f *File) Jar() *Jar { return f.jar }
 
 // String names the file.
-func (f *File) String() string { return "cookiejar.File(" + f.path + ")" }
+func (f *File) String() string { return "cookiejar.File(" + string(f.path) + ")" }
 
 // Save merges the Jar with the file, now. When it returns nil, what the Jar held
 // at the time of the call is on the disk, unless something newer is. OnEvent is
@@ -117,14 +103,14 @@ func (f *File) Save(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("cookiejar: waiting for another Save: %w", context.Cause(ctx))
 	}
-	unlock, err := f.lock(ctx)
+	unlock, err := f.path.Lock(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("cookiejar: %w", err)
 	}
 	defer unlock()
-	before, err := f.read()
+	before, err := f.path.Read(maxDocument)
 	if err != nil {
-		return err
+		return fmt.Errorf("cookiejar: %w", err)
 	}
 	if err := f.merge(before); err != nil {
 		return err
@@ -136,7 +122,10 @@ func (f *File) Save(ctx context.Context) error {
 	if bytes.Equal(before, after.Bytes()) {
 		return nil
 	}
-	return f.replace(after.Bytes())
+	if err := f.path.Replace(after.Bytes()); err != nil {
+		return fmt.Errorf("cookiejar: %w", err)
+	}
+	return nil
 }
 
 // Close saves, and ends saving after changes. The Jar can still be used.
@@ -188,44 +177,6 @@ func (f *File) background() {
 	}
 }
 
-// lock keeps other processes, and other Files of this one, from the file.
-func (f *File) lock(ctx context.Context) (unlock func(), err error) {
-	l := flock.New(f.path+".lock", flock.SetPermissions(0o600))
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("cookiejar: locking %s.lock: %w", f.path, err)
-	}
-	return func() { _ = l.Close() }, nil
-}
-
-// read returns what is in the file, nil if there is none.
-func (f *File) read() ([]byte, error) {
-	file, err := os.Open(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cookiejar: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("cookiejar: %w", err)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("cookiejar: %s is not a regular file", f.path)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("cookiejar: %s can be read or written by others (mode %v, want 0600)", f.path, info.Mode().Perm())
-	case info.Size() > maxDocument:
-		return nil, fmt.Errorf("%w, %s", errLarge, f.path)
-	}
-	text := make([]byte, info.Size())
-	if _, err := io.ReadFull(file, text); err != nil {
-		return nil, fmt.Errorf("cookiejar: %w", err)
-	}
-	return text, nil
-}
-
 // merge takes up what the file has. A file that is not ours stays as it is.
 func (f *File) merge(text []byte) error {
 	if len(text) == 0 {
@@ -237,44 +188,4 @@ func (f *File) merge(text []byte) error {
 	}
 	f.jar.merge(d)
 	return nil
-}
-
-// replace puts text in the file's place.
-func (f *File) replace(text []byte) (err error) {
-	dir := filepath.Dir(f.path)
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("cookiejar: writing %s: %w", f.path, err)
-		}
-	}()
-	// There is one writer at a time, so what is in the way was left by one that
-	// was killed.
-	temporary := f.path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(temporary, f.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return syncFolder(dir)
-}
-
-// syncFolder makes a rename last, where folders can be synced.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
