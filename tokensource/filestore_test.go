@@ -1,0 +1,265 @@
+package tokensource_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authtrip/authtrip/tokensource"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/oauth2"
+)
+
+var (
+	_ tokensource.Store  = (*tokensource.FileStore)(nil)
+	_ tokensource.Locker = (*tokensource.FileStore)(nil)
+)
+
+func newFileStore(t *testing.T) *tokensource.FileStore {
+	t.Helper()
+	return &tokensource.FileStore{Path: filepath.Join(t.TempDir(), "app", "token.json")}
+}
+
+func put(t *testing.T, s *tokensource.FileStore, text string, mode fs.FileMode) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(s.Path), 0o700), os.WriteFile(s.Path, []byte(text), 0o600), os.Chmod(s.Path, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFileStore(t *testing.T) {
+	s, ctx := newFileStore(t), t.Context()
+	if _, err := s.Load(ctx); !errors.Is(err, tokensource.ErrNoToken) {
+		t.Errorf("Load without a file: %v, want ErrNoToken", err)
+	}
+	if err := s.Clear(ctx); err != nil {
+		t.Errorf("Clear without a file: %v", err)
+	}
+	want := &oauth2.Token{
+		AccessToken: "access", TokenType: "Bearer", RefreshToken: "refresh",
+		Expiry: time.Date(2026, 11, 26, 12, 0, 0, 5, time.UTC),
+	}
+	if err := s.Save(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Load(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(oauth2.Token{})); diff != "" {
+		t.Errorf("loaded (-want +got):\n%s", diff)
+	}
+	if runtime.GOOS != "windows" {
+		for path, want := range map[string]fs.FileMode{s.Path: 0o600, filepath.Dir(s.Path): 0o700} {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.Mode().Perm(); got != want {
+				t.Errorf("%s has mode %v, want %v", path, got, want)
+			}
+		}
+	}
+	if err := s.Clear(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Clear: %v, want no file", err)
+	}
+}
+
+// A file is shared with code that uses x/oauth2 alone, and keeps what that adds.
+func TestFileStoreKeepsStrangersFields(t *testing.T) {
+	s := newFileStore(t)
+	put(t, s, `{"access_token": "old", "Refresh_Token": "spent", "expires_in": 5, "account": {"id": 12345678901234567890, "name": "<alice>"}}`, 0o600)
+	if err := s.Save(t.Context(), &oauth2.Token{AccessToken: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]json.RawMessage
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for name := range got {
+		names = append(names, name)
+	}
+	want := []string{"access_token", "account", "expiry"}
+	if diff := cmp.Diff(want, names, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	for _, part := range []string{"12345678901234567890", "<alice>", `"new"`} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("%q is not in the file:\n%s", part, text)
+		}
+	}
+}
+
+func TestFileStoreCorrupt(t *testing.T) {
+	for i, text := range []string{"", "{", `{"access_token":"s3cret`, `["s3cret"]`, "null", `{"access_token":{"s3cret":1}}`, `{"expiry":"s3cret"}`, "\x00\x00\x00"} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			s, ctx := newFileStore(t), t.Context()
+			for n := 1; n <= 3; n++ {
+				put(t, s, text, 0o600)
+				_, err := s.Load(ctx)
+				if err == nil || errors.Is(err, tokensource.ErrNoToken) || !strings.Contains(err.Error(), s.Path) || strings.Contains(err.Error(), "s3cret") {
+					t.Fatalf("Load: %v, want an error that names the file and not what is in it", err)
+				}
+				if n < 3 {
+					err = s.Save(ctx, &oauth2.Token{AccessToken: "new"})
+				} else {
+					err = s.Clear(ctx)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept, err := os.ReadFile(fmt.Sprint(s.Path, ".corrupt-", n))
+				if err != nil || string(kept) != text {
+					t.Errorf("kept aside: %q, %v; want %q", kept, err, text)
+				}
+			}
+			if _, err := s.Load(ctx); !errors.Is(err, tokensource.ErrNoToken) {
+				t.Errorf("after Clear: %v", err)
+			}
+		})
+	}
+}
+
+func TestFileStoreRefuses(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes mean nothing here")
+	}
+	const text = `{"access_token":"old"}`
+	tests := []struct {
+		name string
+		set  func(t *testing.T, s *tokensource.FileStore)
+		want string
+	}{
+		{"no path", func(_ *testing.T, s *tokensource.FileStore) { s.Path = "" }, "Path is empty"},
+		{"readable by others", func(t *testing.T, s *tokensource.FileStore) { put(t, s, text, 0o640) }, "can be read or written by others"},
+		{"a folder", func(t *testing.T, s *tokensource.FileStore) { _ = os.MkdirAll(s.Path, 0o700) }, "is not a regular file"},
+		{"huge", func(t *testing.T, s *tokensource.FileStore) {
+			put(t, s, text, 0o600)
+			if err := os.Truncate(s.Path, 1<<40); err != nil {
+				t.Skip(err)
+			}
+		}, "larger than"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, ctx := newFileStore(t), t.Context()
+			tt.set(t, s)
+			_, err := s.Load(ctx)
+			for what, err := range map[string]error{"Load": err, "Save": s.Save(ctx, &oauth2.Token{AccessToken: "new"}), "Clear": s.Clear(ctx)} {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%s: %v, want %q", what, err, tt.want)
+				}
+			}
+		})
+	}
+	t.Run("others write to the folder", func(t *testing.T) {
+		s := newFileStore(t)
+		put(t, s, text, 0o600)
+		if err := os.Chmod(filepath.Dir(s.Path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.Lock(t.Context())
+		for what, err := range map[string]error{"Lock": err, "Save": s.Save(t.Context(), &oauth2.Token{AccessToken: "new"})} {
+			if err == nil || !strings.Contains(err.Error(), "others can write to") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}
+
+func TestFileStoreFollowsLinks(t *testing.T) {
+	s := newFileStore(t)
+	target := filepath.Join(t.TempDir(), "target.json")
+	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(target, []byte(`{}`), 0o600), os.Symlink(target, s.Path)); err != nil {
+		t.Skip(err)
+	}
+	if err := s.Save(t.Context(), &oauth2.Token{AccessToken: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := (&tokensource.FileStore{Path: target}).Load(t.Context())
+	if err != nil || got.AccessToken != "new" {
+		t.Errorf("the link's target has %v, %v", got, err)
+	}
+}
+
+func TestFileStoreLock(t *testing.T) {
+	s := newFileStore(t)
+	unlock, err := s.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	other := &tokensource.FileStore{Path: s.Path}
+	if _, err := other.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Lock while it is held: %v, want the context's error", err)
+	}
+	unlock()
+	unlock, err = other.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+func TestDefaultPath(t *testing.T) {
+	config := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", config)
+	if runtime.GOOS == "linux" {
+		got, err := tokensource.DefaultPath("app")
+		if want := filepath.Join(config, "app", "token.json"); got != want || err != nil {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
+	}
+	for _, app := range []string{"", ".", "..", "a/b", `a\b`, "C:", "../x"} {
+		if got, err := tokensource.DefaultPath(app); err == nil {
+			t.Errorf("DefaultPath(%q) = %s, want an error", app, got)
+		}
+	}
+}
+
+// Two processes share an identity by the file that both name.
+func ExampleFileStore() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "token.json") // or DefaultPath("myapp")
+
+	ctx := context.Background()
+	first := &tokensource.Session{Store: &tokensource.FileStore{Path: path}}
+	if err := first.Set(ctx, &oauth2.Token{AccessToken: "access-1"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	second := &tokensource.Session{Store: &tokensource.FileStore{Path: path}}
+	token, err := second.Token(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(token.AccessToken)
+	// Output: access-1
+}
