@@ -81,7 +81,13 @@ type kit struct {
 }
 
 func newKit(wrap func(http.RoundTripper) http.RoundTripper, opts []Option) *kit {
-	k := &kit{wrap: wrap, skip: make(map[Clause]string), origin: defaultOrigin, patience: defaultPatience}
+	some := func(base http.RoundTripper) http.RoundTripper {
+		if rt := wrap(base); rt != nil {
+			return rt
+		}
+		return missing{}
+	}
+	k := &kit{wrap: some, skip: make(map[Clause]string), origin: defaultOrigin, patience: defaultPatience}
 	for _, o := range opts {
 		o(k)
 	}
@@ -114,3 +120,9 @@ func (k *kit) check(c clause) Result {
 	}
 	return Result{Clause: c.name, Verdict: Pass}
 }
+
+// missing stands for the decorator that wrap has not returned. http.Client takes
+// nil for http.DefaultTransport, by which a clause would call out to the network.
+type missing struct{}
+
+func (missing) RoundTrip(*http.Request) (*http.Response, error) { panic("wrap returned nil") }

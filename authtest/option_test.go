@@ -143,6 +143,9 @@ func TestMonsters(t *testing.T) {
 					if len(got) < 20 {
 						t.Errorf("%d clauses failed:\n%s", len(got), details)
 					}
+					if do == nil && !strings.Contains(details, "wrap returned nil") {
+						t.Errorf("nothing says that there is no decorator:\n%s", details)
+					}
 				}
 				time.Sleep(time.Minute) // http.Client's own timer, where its RoundTripper never came back
 			})
