@@ -5,7 +5,8 @@
 // A [Session] is one signed-in identity. It holds the token, renews it by a
 // [Grant], ahead of its expiry or when [Session.Renew] says that a server has
 // rejected it, and keeps it in a [Store] if it is to outlive the process.
-// However many goroutines need a new token, there is one exchange.
+// However many goroutines need a new token, there is one exchange. A [FileStore]
+// is a Store that the processes of one machine share.
 //
 //	session := &tokensource.Session{Grant: tokensource.RefreshToken(config)}
 //	if err := session.Set(ctx, token); err != nil { ... }
