@@ -61,16 +61,24 @@ var errNotToken = errors.New("holds no token in JSON")
 func (s *FileStore) Load(context.Context) (*oauth2.Token, error) {
 	f, err := s.file()
 	if err != nil {
-		return nil, err
+		return nil, named(err)
 	}
 	_, token, err := load(f)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("tokensource: %w", err)
+		return nil, named(err)
 	case token == nil || token.AccessToken == "" && token.RefreshToken == "":
 		return nil, ErrNoToken
 	}
 	return token, nil
+}
+
+// named says whose error err is.
+func named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("tokensource: %w", err)
 }
 
 // load returns the token and all the fields in f. If these are not what they
@@ -92,23 +100,20 @@ func load(f private.File) (fields map[string]json.RawMessage, token *oauth2.Toke
 func (s *FileStore) Save(_ context.Context, token *oauth2.Token) error {
 	f, err := s.folder()
 	if err != nil {
-		return err
+		return named(err)
 	}
 	fields, _, err := load(f)
 	if errors.Is(err, errNotToken) {
 		_, err = f.Aside()
 	}
 	if err != nil {
-		return fmt.Errorf("tokensource: %w", err)
+		return named(err)
 	}
 	text, err := merge(fields, token)
-	if err == nil {
-		err = f.Replace(text)
-	}
 	if err != nil {
-		return fmt.Errorf("tokensource: %w", err)
+		return named(err)
 	}
-	return nil
+	return named(f.Replace(text))
 }
 
 // merge returns token in JSON with those of fields that are not a token's.
@@ -140,7 +145,7 @@ func merge(fields map[string]json.RawMessage, token *oauth2.Token) ([]byte, erro
 func (s *FileStore) Clear(context.Context) error {
 	f, err := s.file()
 	if err != nil {
-		return err
+		return named(err)
 	}
 	_, _, err = load(f)
 	switch {
@@ -149,33 +154,23 @@ func (s *FileStore) Clear(context.Context) error {
 	case err == nil:
 		err = f.Remove()
 	}
-	if err != nil {
-		return fmt.Errorf("tokensource: %w", err)
-	}
-	return nil
+	return named(err)
 }
 
 // Lock implements [Locker], for all processes of the machine.
 func (s *FileStore) Lock(ctx context.Context) (unlock func(), err error) {
 	f, err := s.folder()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		unlock, err = f.Lock(ctx)
 	}
-	if unlock, err = f.Lock(ctx); err != nil {
-		return nil, fmt.Errorf("tokensource: %w", err)
-	}
-	return unlock, nil
+	return unlock, named(err)
 }
 
 func (s *FileStore) file() (private.File, error) {
 	if s.Path == "" {
-		return "", errors.New("tokensource: FileStore.Path is empty")
+		return "", errors.New("FileStore.Path is empty")
 	}
-	f, err := private.Resolve(s.Path)
-	if err != nil {
-		return "", fmt.Errorf("tokensource: %w", err)
-	}
-	return f, nil
+	return private.Resolve(s.Path)
 }
 
 // folder is file, in a folder that is there and where nobody else can put another
@@ -187,14 +182,14 @@ func (s *FileStore) folder() (private.File, error) {
 	}
 	dir := filepath.Dir(string(f))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("tokensource: %w", err)
+		return "", err
 	}
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("tokensource: %w", err)
+		return "", err
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && info.Mode()&os.ModeSticky == 0:
-		return "", fmt.Errorf("tokensource: others can write to %s (mode %v, want 0700)", dir, info.Mode().Perm())
+		return "", fmt.Errorf("others can write to %s (mode %v, want 0700)", dir, info.Mode().Perm())
 	}
 	return f, nil
 }
