@@ -108,7 +108,7 @@ func TestDjangoSessions(t *testing.T) {
 	wave(t, client, "trial", trial.URL+"/items/")
 	start := time.Now()
 	wave(t, client, "timed", trial.URL+"/items/")
-	lifetime := max(2*time.Second, 4*time.Since(start))
+	lifetime := max(2*time.Second, (4*time.Since(start) + time.Second).Truncate(time.Second))
 
 	site := webserver.Django(t, lifetime)
 	var sessions, ended atomic.Int32

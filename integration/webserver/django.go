@@ -24,7 +24,8 @@ const python = "/usr/bin/python3"
 //	/end/     ends all sessions
 //	/stats/   counts, in JSON
 //
-// A session ends after lifetime.
+// A session ends after lifetime, in whole seconds: Django cuts off what is over
+// for the cookie, which would end before its session.
 func Django(tb testing.TB, lifetime time.Duration) *Server {
 	tb.Helper()
 	if err := exec.Command(python, "-c", "import django").Run(); err != nil {
@@ -35,7 +36,7 @@ func Django(tb testing.TB, lifetime time.Duration) *Server {
 		_ = os.Remove(filepath.Join(s.Dir, "django.sqlite")) // of a try before
 		return []string{
 			filepath.Join(s.Dir, "django_site.py"),
-			fmt.Sprint(s.Port), fmt.Sprint(lifetime.Seconds()), Users[0].Name, Users[0].Password,
+			fmt.Sprint(s.Port), fmt.Sprint(int(lifetime.Seconds())), Users[0].Name, Users[0].Password,
 		}
 	})
 }

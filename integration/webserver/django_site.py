@@ -1,6 +1,6 @@
 """A site that wants one to sign in, with Django's own sessions, forms and CSRF
 protection, served by Django's own server. Its arguments are the port, the
-lifetime of a session in seconds, a user and a password."""
+lifetime of a session in whole seconds, a user and a password."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
-port, lifetime, username, password = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4]
+port, lifetime, username, password = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 
 settings.configure(
     SECRET_KEY="for tests",
