@@ -10,6 +10,7 @@ COUNT    ?= 1
 FUZZTIME ?= 20s
 SCHEDULES ?= 10000
 COVERAGE := 95.0
+SYSTEMS  := windows darwin freebsd
 COVERED  := transport tokensource basic apikey challenge digest cookiejar authtest
 
 export GOFLAGS := -mod=readonly
@@ -50,12 +51,13 @@ cover: ## statement coverage, which must be 95 % or more
 			'/^total:/ {sub("%", "", $$3); if ($$3 + 0 < min) {print p ": " $$3 " % is below " min " %"; exit 1}}' || exit 1; \
 	done; rm -f coverage.txt
 
-lint: bin/staticcheck-$(STATICCHECK) bin/gofumpt-$(GOFUMPT) ## vet, go fix, gofumpt, staticcheck, examples
+lint: bin/staticcheck-$(STATICCHECK) bin/gofumpt-$(GOFUMPT) ## vet, for other systems too, go fix, gofumpt, staticcheck, examples
 	go vet ./...
 	go fix -diff ./...
 	@bad=$$(bin/gofumpt-$(GOFUMPT) -l .) && test -z "$$bad" || { echo "make fmt mends: $$bad"; exit 1; }
 	bin/staticcheck-$(STATICCHECK) ./...
 	go build -o /dev/null ./examples/...
+	for os in $(SYSTEMS); do GOOS=$$os CGO_ENABLED=0 go vet ./... || exit 1; done
 	go mod tidy -diff
 	cd integration && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 	cd integration/peers && go vet ./... && go fix -diff ./... && ../../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff

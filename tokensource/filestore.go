@@ -28,9 +28,9 @@ const maxTokenFile = 1 << 20
 // what it was before or after. A process that is killed lets go of the lock. A
 // network file system may promise neither.
 //
-// It is readable by its owner only, and one that others could read or write is
-// refused, as is a folder that others can write to; Windows has other means for
-// that. The folder is made if it is not there. What is not a token is an error of
+// It is readable by its owner only, and one that belongs to somebody else, or that
+// others could read or write, is refused, as is a folder that others can write to;
+// Windows has other means for that. The folder is made if it is not there. What is not a token is an error of
 // Load; Save and Clear move it aside, to name.corrupt-1 and so on, and never
 // overwrite it. A symbolic link is followed.
 //

@@ -63,6 +63,8 @@ func (f File) Read(limit int64) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", f)
+	case foreign(info):
+		return nil, fmt.Errorf("%s belongs to another user", f)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0: // which has other means
 		return nil, fmt.Errorf("%s can be read or written by others (mode %v, want 0600)", f, info.Mode().Perm())
 	case info.Size() > limit:
