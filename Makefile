@@ -15,7 +15,7 @@ COVERED  := transport tokensource basic apikey challenge digest cookiejar authte
 
 export GOFLAGS := -mod=readonly
 
-.PHONY: help demo test race fuzz cover lint fmt bench integration peers simulate mutants
+.PHONY: help demo test race fuzz cover lint fmt bench redis integration peers simulate mutants
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +59,7 @@ lint: bin/staticcheck-$(STATICCHECK) bin/gofumpt-$(GOFUMPT) ## vet, for other sy
 	go build -o /dev/null ./examples/...
 	for os in $(SYSTEMS); do GOOS=$$os CGO_ENABLED=0 go vet ./... || exit 1; done
 	go mod tidy -diff
+	cd redisstore && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 	cd integration && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 	cd integration/peers && go vet ./... && go fix -diff ./... && ../../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 
@@ -67,6 +68,9 @@ fmt: bin/gofumpt-$(GOFUMPT) ## format the code
 
 bench: ## the benchmarks, with allocations
 	go test -run='^$$' -bench=. -benchmem ./...
+
+redis: ## redisstore/ against redis-server, or where there is none against miniredis
+	cd redisstore && go test $(RACE) -shuffle=on -count=$(COUNT) ./...
 
 integration: ## against real authorization servers, web servers and a proxy
 	cd integration && go test -p 1 $(RACE) -shuffle=on -count=$(COUNT) ./...

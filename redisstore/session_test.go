@@ -1,0 +1,115 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/authtrip/authtrip/redisstore"
+	"github.com/authtrip/authtrip/tokensource"
+	"golang.org/x/oauth2"
+)
+
+// While Redis is away, a token that is good goes on being handed out, nothing is
+// exchanged, and the error of who needs a new one says why. When it is back, so is
+// the Session.
+func TestSessionWithoutRedis(t *testing.T) {
+	server, client := start(t)
+	exchanges := 0
+	session := &tokensource.Session{
+		Grant: func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+			exchanges++
+			return token(2), nil
+		},
+		Store:   &redisstore.Store{Client: client, Key: "alice"},
+		Timeout: 100 * time.Millisecond,
+	}
+	ctx := t.Context()
+	if err := session.Set(ctx, token(1)); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	first, err := session.Token(ctx)
+	if err != nil {
+		t.Fatalf("a good token without Redis: %v", err)
+	}
+	if _, err := session.Renew(ctx, first); err == nil {
+		t.Error("renewed without the lock")
+	} else if _, ok := errors.AsType[*tokensource.RetryError](err); !ok {
+		t.Errorf("got %v, want a RetryError", err)
+	}
+	if again, err := session.Token(ctx); err != nil || again != first {
+		t.Errorf("after that: %v, %v", again, err)
+	}
+	if exchanges != 0 {
+		t.Errorf("%d exchanges without the lock", exchanges)
+	}
+	server.Restart()
+	until(t, "the token is renewed", func() bool {
+		got, err := session.Renew(ctx, first)
+		return err == nil && got.AccessToken == "access-2"
+	})
+	if exchanges != 1 {
+		t.Errorf("%d exchanges, want 1", exchanges)
+	}
+	expect(t, session.Store.(*redisstore.Store), token(2))
+}
+
+// A Session whose process was stopped past the lock's time, in the middle of an
+// exchange, gives way to what another has saved by then.
+func TestSessionIsFenced(t *testing.T) {
+	_, client := start(t)
+	ctx := t.Context()
+	exchanging, resume := make(chan struct{}), make(chan struct{})
+	newSession := func(grant tokensource.Grant) *tokensource.Session {
+		return &tokensource.Session{Grant: grant, Store: &redisstore.Store{Client: client, Key: "alice", LockTTL: time.Minute}}
+	}
+	events := make(chan tokensource.Event, 10)
+	stalled := newSession(func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+		close(exchanging)
+		<-resume
+		return token(2), nil
+	})
+	stalled.OnEvent = func(_ context.Context, e tokensource.Event) { events <- e }
+	other := newSession(func(context.Context, *oauth2.Token) (*oauth2.Token, error) { return token(3), nil })
+	if err := stalled.Set(ctx, token(1)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := stalled.Token(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed := make(chan error)
+	go func() {
+		_, err := stalled.Renew(ctx, first)
+		renewed <- err
+	}()
+	<-exchanging
+	lapse(t, stalled.Store.(*redisstore.Store))
+	current, err := other.Token(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Renew(ctx, current); err != nil {
+		t.Fatal(err)
+	}
+	close(resume)
+	if err := <-renewed; err != nil {
+		t.Errorf("whoever waited for it gets what it has obtained, not %v", err)
+	}
+	expect(t, other.Store.(*redisstore.Store), token(3))
+	until(t, "the other's token is adopted", func() bool {
+		got, err := stalled.Token(ctx)
+		return err == nil && got.AccessToken == "access-3"
+	})
+	var failed error
+	for len(events) > 0 {
+		if e := <-events; e.Kind == tokensource.EventSaveFailed {
+			failed = e.Err
+		}
+	}
+	if !errors.Is(failed, redisstore.ErrFenced) {
+		t.Errorf("saving failed with %v, want ErrFenced", failed)
+	}
+}
