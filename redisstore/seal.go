@@ -58,5 +58,5 @@ func unseal(keys [][]byte, name string, box []byte) ([]byte, error) {
 }
 
 func badKey(i int, key []byte) error {
-	return fmt.Errorf("Seal[%d] has %d bytes, want %d", i, len(key), chacha20poly1305.KeySize)
+	return fmt.Errorf("key %d of Seal has %d bytes, want %d", i+1, len(key), chacha20poly1305.KeySize)
 }

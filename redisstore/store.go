@@ -160,7 +160,7 @@ func (s *Store) master(ctx context.Context) (*redis.Client, error) {
 	case *redis.ClusterClient:
 		return c.MasterForKey(ctx, s.name())
 	}
-	return nil, fmt.Errorf("Replicas is not for a %T", s.Client)
+	return nil, fmt.Errorf("a %T does not tell of replicas", s.Client)
 }
 
 // inTag is for what would end the part of a name by which Redis Cluster chooses the

@@ -167,7 +167,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"cut off", own[:len(own)-1], [][]byte{key1}, "no key of Seal unseals it"},
 		{"nonce cut off", own[:20], [][]byte{key1}, "not sealed"},
 		{"changed", own[:len(own)-1] + "x", [][]byte{key1}, "no key of Seal unseals it"},
-		{"short key", own, [][]byte{key2, key1[:16]}, "Seal[1] has 16 bytes, want 32"},
+		{"short key", own, [][]byte{key2, key1[:16]}, "key 2 of Seal has 16 bytes, want 32"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestErrors(t *testing.T) {
 		})
 	}
 	s.Seal = [][]byte{key1[:31]}
-	if err := s.Save(ctx, token(1)); err == nil || !strings.Contains(err.Error(), "Seal[0] has 31 bytes, want 32") {
+	if err := s.Save(ctx, token(1)); err == nil || !strings.Contains(err.Error(), "key 1 of Seal has 31 bytes, want 32") {
 		t.Errorf("short key: %v", err)
 	}
 }
@@ -294,7 +294,7 @@ func TestReplicas(t *testing.T) {
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": master.Addr}})
 	defer ring.Close()
 	s.Client = ring
-	if err := s.Save(t.Context(), token(3)); err == nil || !strings.Contains(err.Error(), "not for a *redis.Ring") {
+	if err := s.Save(t.Context(), token(3)); err == nil || !strings.Contains(err.Error(), "a *redis.Ring does not tell of replicas") {
 		t.Errorf("by a Ring: %v", err)
 	}
 }
