@@ -11,6 +11,9 @@
 //	session := &tokensource.Session{Grant: tokensource.RefreshToken(config)}
 //	if err := session.Set(ctx, token); err != nil { ... }
 //
+// A program that exits calls [Session.Wait] before: a refresh token that the server
+// has rotated and nobody has saved is lost.
+//
 // Other sources are [Static], [Func] and [FromOAuth2]; [ToOAuth2] leads the
 // other way.
 //

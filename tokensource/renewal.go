@@ -37,20 +37,43 @@ type renewal struct {
 }
 
 // renew runs in the flight, detached from the caller that started it.
-func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool) (*oauth2.Token, error) {
-	detached, end := marks.WithRenewal(context.WithoutCancel(caller), s)
-	defer end()
-	ctx, cancel := context.WithTimeout(detached, s.timeout())
-	defer cancel()
-	r := &renewal{Session: s, ctx: ctx, seen: seen, forced: forced, start: time.Now()}
-	// If Set comes after this line it ends this renewal, if before, run sees it.
-	s.abort.Store(&abort{s.load().epoch, cancel})
-	defer s.abort.Store(nil) // which would keep the caller's values
-	token, err := r.run()
-	for _, e := range r.events {
-		s.emit(detached, e)
-	}
+func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool) (token *oauth2.Token, err error) {
+	r := &renewal{Session: s, seen: seen, forced: forced}
+	r.detached(caller, func() { token, err = r.run() })
 	return token, err
+}
+
+// flush runs in the flight too, and saves what is unsaved.
+func (s *Session) flush(caller context.Context) (err error) {
+	st := s.load()
+	if !st.unsaved {
+		return nil
+	}
+	r := &renewal{Session: s}
+	r.detached(caller, func() {
+		var unlock func()
+		if unlock, err = r.lock(r.ctx); err == nil {
+			defer unlock()
+		}
+		_, err = r.catchUp(st, err)
+	})
+	return err
+}
+
+// detached calls run, and what is to be called after that.
+func (r *renewal) detached(caller context.Context, run func()) {
+	detached, end := marks.WithRenewal(context.WithoutCancel(caller), r.Session)
+	defer end()
+	ctx, cancel := context.WithTimeout(detached, r.timeout())
+	defer cancel()
+	r.ctx, r.start = ctx, time.Now()
+	// If Set comes after this line it ends this renewal, if before, run sees it.
+	r.abort.Store(&abort{r.load().epoch, cancel})
+	defer r.abort.Store(nil) // which would keep the caller's values
+	run()
+	for _, e := range r.events {
+		r.emit(detached, e)
+	}
 }
 
 func (r *renewal) run() (*oauth2.Token, error) {
@@ -68,7 +91,8 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		defer unlock()
 	}
 	if st.unsaved && now >= st.saving && (good || st.token == nil) {
-		if st = r.catchUp(st, err); st == nil {
+		var void error
+		if st, void = r.catchUp(st, err); void == errAgain {
 			return nil, errAgain
 		}
 	}
@@ -276,16 +300,17 @@ func (r *renewal) saveDetached(token *oauth2.Token) error {
 
 // catchUp brings a Store that is behind and this process together again, unless
 // the lock could not be had, which is err. What another process has stored since
-// is not overwritten. It returns the state to go on from, nil if st is void.
-func (r *renewal) catchUp(st *state, err error) *state {
+// is not overwritten. It returns the state to go on from, and why it is still unsaved,
+// if it is: errAgain if st is void.
+func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	if err == nil {
 		var adopted *state
 		adopted, err = r.adopt(st)
 		switch {
 		case adopted == nil && err == nil:
-			return nil
+			return nil, errAgain
 		case adopted != nil && !adopted.unsaved:
-			return adopted
+			return adopted, nil
 		case adopted != nil:
 			st = adopted
 		}
@@ -299,14 +324,14 @@ func (r *renewal) catchUp(st *state, err error) *state {
 		now = time.Now()
 		return next.saved(err, now)
 	}) {
-		return nil
+		return nil, errAgain
 	}
 	if err != nil {
 		r.note(next.saveFailed(err, now))
 	} else {
 		r.note(Event{Kind: EventSaved, Generation: st.generation})
 	}
-	return &next
+	return &next, err
 }
 
 // fail records a failure that may pass.

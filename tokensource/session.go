@@ -299,6 +299,35 @@ func (s *Session) swap(epoch uint64, next func(*state) *state) (st *state, ok bo
 	}
 }
 
+// Wait returns when no renewal is under way and the Store, if there is one, has
+// the token: what a program does before it exits, and no later than its last
+// request. A renewal ahead of expiry may have begun without anybody waiting for it,
+// and what the server answers to a process that is gone is lost, refresh token
+// included.
+//
+// The errors are those of ctx and of the Store, which is tried once more if it is
+// behind. Wait starts no exchange.
+func (s *Session) Wait(ctx context.Context) error {
+	if marks.Of(ctx).Renewal(s) {
+		return errReentry
+	}
+	for {
+		err := errAgain // of the flight, if it is this one
+		done := s.flight.DoChan("", func() (any, error) {
+			err = s.flush(ctx)
+			return nil, errAgain // to those who have joined it for a token
+		})
+		select {
+		case <-done:
+			if err != errAgain {
+				return err
+			}
+		case <-ctx.Done():
+			return waited(ctx, "a renewal")
+		}
+	}
+}
+
 // Generation returns the number by which Events call the token's generation,
 // or 0 if the token is neither the current one nor the one before.
 func (s *Session) Generation(token *oauth2.Token) uint64 {

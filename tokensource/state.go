@@ -119,6 +119,12 @@ func (s *state) seen(token *oauth2.Token, now time.Time) *state {
 		return &next
 	case token == nil, slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) }):
 		return s
+	case same(token, s.previous) && !s.unsaved:
+		// The Store has gone back, as by a failover that has lost the last Save. That
+		// refresh token is spent.
+		next := *s
+		next.unsaved, next.past, next.saving = true, []*oauth2.Token{token}, now.UnixNano()
+		return next.settle()
 	}
 	return nil
 }
