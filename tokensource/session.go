@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/internal/rescue"
@@ -336,7 +337,7 @@ func (s *Session) Generation(token *oauth2.Token) uint64 {
 	case token == nil:
 	case token == st.token:
 		return st.generation
-	case token == st.previous:
+	case weak.Make(token) == st.previous.token:
 		return st.generation - 1
 	}
 	return 0

@@ -2,12 +2,14 @@ package tokensource
 
 import (
 	"errors"
+	"hash/maphash"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"weak"
 
 	"github.com/authtrip/authtrip/internal/jitter"
 	"golang.org/x/oauth2"
@@ -30,7 +32,7 @@ const (
 // laptop sleeps, and tokens expire all the same.
 type state struct {
 	token      *oauth2.Token // nil: none
-	previous   *oauth2.Token // the generation before, if it was one of this process
+	previous   previous      // the generation before, if it was one of this process
 	generation uint64
 	epoch      uint64 // counts Set and Clear: a renewal begun before either is void
 
@@ -64,7 +66,7 @@ func (s *state) after(token *oauth2.Token, skew time.Duration, now time.Time) *s
 		}
 	}
 	if token != nil {
-		n.previous, n.generation = s.token, s.generation+1
+		n.previous, n.generation = previousOf(s.token), s.generation+1
 	}
 	n.usable, n.renewal = schedule(token, skew, now)
 	return n.settle()
@@ -119,7 +121,7 @@ func (s *state) seen(token *oauth2.Token, now time.Time) *state {
 		return &next
 	case token == nil, slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) }):
 		return s
-	case same(token, s.previous) && !s.unsaved:
+	case s.previous.same(token) && !s.unsaved:
 		// The Store has gone back, as by a failover that has lost the last Save. That
 		// refresh token is spent.
 		next := *s
@@ -222,6 +224,29 @@ func same(a, b *oauth2.Token) bool {
 		return a == b
 	}
 	return a.AccessToken == b.AccessToken && a.RefreshToken == b.RefreshToken
+}
+
+// A previous is what is left of a token that was replaced: it is kept by those who
+// use it, not by the Session.
+type previous struct {
+	token weak.Pointer[oauth2.Token]
+	text  uint64
+}
+
+var textSeed = maphash.MakeSeed()
+
+func previousOf(t *oauth2.Token) previous {
+	if t == nil {
+		return previous{}
+	}
+	return previous{weak.Make(t), text(t)}
+}
+
+// same reports whether t is p in content.
+func (p previous) same(t *oauth2.Token) bool { return p != previous{} && text(t) == p.text }
+
+func text(t *oauth2.Token) uint64 {
+	return maphash.Comparable(textSeed, [2]string{t.AccessToken, t.RefreshToken})
 }
 
 func clone(t *oauth2.Token) *oauth2.Token {
