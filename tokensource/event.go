@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// An EventKind says what happened to a [Session].
+// An EventKind says what happened to a [Session] or a [FileSource].
 type EventKind string
 
 // The kinds of Event.
@@ -28,9 +28,14 @@ const (
 	EventSaveFailed EventKind = "save failed"
 	// EventSaved: the Store has caught up after EventSaveFailed.
 	EventSaved EventKind = "saved"
+	// EventReread: a [FileSource] has read a token, or can read the file again.
+	EventReread EventKind = "re-read"
+	// EventReadFailed: the file of a FileSource has no token; the last good one is in
+	// use.
+	EventReadFailed EventKind = "read failed"
 )
 
-// An Event tells what a [Session] has done. It holds no secret.
+// An Event tells what a [Session] or a [FileSource] has done. It holds no secret.
 type Event struct {
 	Kind EventKind
 	// Generation counts the tokens that the Session has published, from 1. It

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,6 +54,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 		_, oauthPanicked := tokensource.FromOAuth2(oauth2Func(func() (*oauth2.Token, error) { panic(secret) })).Token(t.Context())
 		values := map[string]any{
 			"Session":               good,
+			"Sessions":              manySecrets(t, secret),
+			"FileSource":            fileSecret(t, secret),
 			"Session in a struct":   struct{ S *tokensource.Session }{good},
 			"Session in a slice":    []*tokensource.Session{good, session},
 			"Session as a Source":   tokensource.Source(good),
@@ -83,4 +87,25 @@ func TestNothingPrintsASecret(t *testing.T) {
 			}
 		}
 	})
+}
+
+func manySecrets(t *testing.T, secret string) tokensource.Renewer {
+	t.Helper()
+	s := &tokensource.Sessions{New: func(string) *tokensource.Session { return new(tokensource.Session) }}
+	if err := s.Set(t.Context(), secret, &oauth2.Token{AccessToken: secret}); err != nil {
+		t.Fatal(err)
+	}
+	return s.Source(func(context.Context) (string, error) { return secret, nil })
+}
+
+func fileSecret(t *testing.T, secret string) *tokensource.FileSource {
+	t.Helper()
+	f := tokensource.File(filepath.Join(t.TempDir(), "token"))
+	if err := os.WriteFile(f.Path, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := access(f.Token(t.Context())); got != secret {
+		t.Fatalf("Token = %s", got)
+	}
+	return f
 }

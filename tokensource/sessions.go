@@ -161,6 +161,9 @@ func (k keyed) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token
 	return k.sessions.Renew(ctx, key, rejected)
 }
 
+// Format implements [fmt.Formatter], for every verb without keys and tokens.
+func (k keyed) Format(f fmt.State, _ rune) { io.WriteString(f, k.sessions.text()) }
+
 // Wait waits for all Sessions, before a program exits; see [Session.Wait]. The
 // error is the first of theirs, or that of ctx.
 func (s *Sessions) Wait(ctx context.Context) error {
