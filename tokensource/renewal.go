@@ -81,7 +81,10 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	st, now := r.load(), r.start.UnixNano()
 	good := now < min(st.usable, st.renewal) && !r.forced
 	switch {
-	case st.token != r.seen, st.dead:
+	case st.token != r.seen:
+		return nil, errAgain
+	case st.dead:
+		_, _ = r.adopt(st) // there is another look if it fails
 		return nil, errAgain
 	case good && !st.unsaved, !good && st.failing(now):
 		return nil, errAgain
@@ -362,7 +365,7 @@ func (r *renewal) latch(st *state, cause error) (*oauth2.Token, error) {
 	if !errors.Is(cause, ErrReauthRequired) {
 		cause = fmt.Errorf("%w: %w", ErrReauthRequired, cause)
 	}
-	next.err, next.dead = cause, true
+	next.err, next.dead, next.renewal = cause, true, time.Now().Add(signInLook).UnixNano()
 	if !r.put(st, next.settle) {
 		return nil, errAgain
 	}

@@ -18,6 +18,7 @@ import (
 const (
 	defaultSkew = 10 * time.Second
 	lookAgain   = 100 * time.Millisecond
+	signInLook  = 2 * time.Second
 )
 
 // A Session is one signed-in identity: a token, and the means to renew it. It
@@ -56,8 +57,9 @@ const (
 // asked for in Retry-After, up to an hour. A failure that will not pass
 // (invalid_grant; invalid_client and unauthorized_client for a refresh token)
 // is [ErrReauthRequired] for everybody at once, and the refresh token is not
-// sent again, until Set or Clear. Before that, the Store is read once more,
-// for a token from another process.
+// sent again, until Set or Clear, here or in another process: while somebody
+// asks, the Store is read every two seconds. Before all that it is read once more,
+// for a token that another process may have renewed.
 type Session struct {
 	// Grant obtains tokens. Without it there is an error as soon as a new
 	// token is needed.
@@ -132,6 +134,7 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 		st, now := s.load(), time.Now().UnixNano()
 		switch {
 		case st.dead:
+			s.lookForSignIn(ctx, st, now)
 			return nil, st.err
 		case now < st.usable:
 			if now >= st.next {
@@ -170,6 +173,19 @@ func (s *Session) renewAhead(ctx context.Context, st *state, now int64) {
 	}
 }
 
+// lookForSignIn starts a look into the Store, that nobody waits for: of all processes
+// that share it, the user signs in to one. It is for a st that is dead.
+func (s *Session) lookForSignIn(ctx context.Context, st *state, now int64) {
+	if s.Store == nil || now < st.renewal && st.renewal-now <= int64(signInLook) {
+		return
+	}
+	started := *st
+	started.renewal = now + int64(signInLook)
+	if s.state.CompareAndSwap(st, &started) {
+		s.start(ctx, st.token, false)
+	}
+}
+
 // Renew replaces rejected, a token that Token or Renew has returned and a
 // server has refused. If it is no longer the current one, it was a late answer
 // to an old request, and the current token is returned at once.
@@ -180,6 +196,7 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 		st, now := s.load(), time.Now().UnixNano()
 		switch {
 		case st.dead:
+			s.lookForSignIn(ctx, st, now)
 			return nil, st.err
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)

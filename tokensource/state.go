@@ -112,6 +112,8 @@ func (s *state) seen(token *oauth2.Token, now time.Time) *state {
 		}
 		next := *s
 		return next.saved(nil, now) // that failure was none
+	case s.dead && token != nil && token.RefreshToken != "" && s.token != nil && token.RefreshToken == s.token.RefreshToken:
+		return s // which has been refused
 	case s.unknown:
 		next := *s
 		next.unknown = false

@@ -1074,3 +1074,57 @@ func TestStoreThatStaysBehind(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has to sign in does so once, in any process. The others look for it while
+// they are asked, from time to time.
+func TestSignInElsewhereAfterRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := new(journal)
+		store := newLockedStore(j)
+		g := &fakeGrant{journal: j, answer: failing(tokensource.ErrReauthRequired)}
+		var ev events
+		s := &tokensource.Session{Grant: g.grant, Store: store, OnEvent: ev.on}
+		first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
+		if _, err := s.Renew(t.Context(), first); !errors.Is(err, tokensource.ErrReauthRequired) {
+			t.Fatalf("Renew = %v", err)
+		}
+		ask := func(want string) {
+			t.Helper()
+			token, err := s.Token(t.Context())
+			if want == "" && !errors.Is(err, tokensource.ErrReauthRequired) || want != "" && access(token, err) != want {
+				t.Errorf("Token = %s, want %s", access(token, err), want)
+			}
+			synctest.Wait()
+		}
+		j.reset()
+		for range 1000 { // 10 seconds
+			time.Sleep(10 * time.Millisecond)
+			ask("")
+			_, _ = s.Renew(t.Context(), first)
+		}
+		want := []string{"Load", "Load", "Load", "Load"}
+		if diff := cmp.Diff(want, j.list()[:4]); diff != "" || len(j.list()) > 5 {
+			t.Errorf("calls in 10 seconds: %v", j.list())
+		}
+		// What has the dead refresh token is no sign-in.
+		store.put(&oauth2.Token{AccessToken: "another", RefreshToken: "refresh-0"})
+		time.Sleep(time.Hour)
+		ask("")
+		ask("")
+		store.loadErr = errDown
+		store.put(&oauth2.Token{AccessToken: "signed in", RefreshToken: "refresh-1"})
+		time.Sleep(time.Hour)
+		ask("")
+		ask("")
+		store.loadErr = nil
+		time.Sleep(time.Hour)
+		ask("") // which finds it
+		ask("signed in")
+		if diff := cmp.Diff([]tokensource.EventKind{tokensource.EventSet, tokensource.EventReauthRequired, tokensource.EventAdopted}, ev.kinds()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if n := g.calls(); n != 1 {
+			t.Errorf("%d exchanges, want 1", n)
+		}
+	})
+}

@@ -20,7 +20,7 @@ type mutant struct{ file, about, old, new string }
 var mutants = []mutant{
 	{
 		"tokensource/renewal.go", "the flight does not look again at what it is to replace",
-		"case st.token != r.seen, st.dead:", "case st.dead:",
+		"case st.token != r.seen:\n", "case false:\n",
 	},
 	{
 		"tokensource/renewal.go", "a token is published before it is saved",
@@ -46,7 +46,7 @@ var mutants = []mutant{
 	},
 	{
 		"tokensource/renewal.go", "a refusal is forgotten",
-		"next.err, next.dead = cause, true", "next.err, next.dead = cause, false",
+		"next.err, next.dead, next.renewal = cause, true,", "next.err, next.dead, next.renewal = cause, false,",
 	},
 	{
 		"tokensource/renewal.go", "there is no wait after a failure",
@@ -58,7 +58,7 @@ var mutants = []mutant{
 	},
 	{
 		"tokensource/renewal.go", "a renewal ends with the caller that began it",
-		"marks.WithRenewal(context.WithoutCancel(caller), s)", "marks.WithRenewal(caller, s)",
+		"marks.WithRenewal(context.WithoutCancel(caller), r.Session)", "marks.WithRenewal(caller, r.Session)",
 	},
 	{
 		"tokensource/session.go", "who waits for a renewal waits beyond its deadline",
@@ -86,7 +86,7 @@ var mutants = []mutant{
 	},
 	{
 		"tokensource/session.go", "every caller renews for itself",
-		`s.flight.DoChan("", func`, `s.flight.DoChan(fmt.Sprintf("%p", ctx), func`,
+		`return s.flight.DoChan("", func`, `return s.flight.DoChan(fmt.Sprintf("%p", ctx), func`,
 	},
 	{
 		"tokensource/state.go", "an expired token is handed out",
@@ -102,7 +102,7 @@ var mutants = []mutant{
 	},
 	{
 		"tokensource/renewal.go", "an exchange is not bounded in time",
-		"ctx, cancel := context.WithTimeout(detached, s.timeout())", "ctx, cancel := context.WithCancel(detached)",
+		"ctx, cancel := context.WithTimeout(detached, r.timeout())", "ctx, cancel := context.WithCancel(detached)",
 	},
 	{
 		"tokensource/renewal.go", "a failure that may pass is final",
