@@ -1,0 +1,314 @@
+package integration_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authtrip/authtrip/integration/authserver"
+	"github.com/authtrip/authtrip/internal/redistest"
+	"github.com/authtrip/authtrip/tokensource"
+)
+
+const (
+	fleetSize = 8
+	lifetimes = 100
+
+	// lifetime is that of an access token, unless it is replaced before, as it is at
+	// half of it. A request that is refused has until then to be sent again.
+	lifetime = 2 * time.Second
+)
+
+// A fleet is processes that share one identity, whose refresh token is good for
+// one use: using it again ends the grant.
+type fleet struct {
+	t      *testing.T
+	server *authserver.Server
+	store  store
+	began  time.Time
+
+	mu        sync.Mutex // guards the fields below
+	members   map[string]*process
+	started   int
+	killed    map[string]time.Time
+	exchanges []string // who has begun each, in order
+	tokens    map[string]bool
+	events    map[tokensource.EventKind]int
+	failures  []string
+	accepted  int // by those that have ended
+	signedOut int // requests of theirs
+
+	signIns, refused int // that were explained; of the test's goroutine
+}
+
+type process struct {
+	*exec.Cmd
+	stdin io.Closer
+	done  chan struct{}
+}
+
+// newFleet signs in and starts the members.
+func newFleet(t *testing.T, server *authserver.Server, s store) *fleet {
+	t.Helper()
+	f := &fleet{
+		t: t, server: server, store: s,
+		members: make(map[string]*process), killed: make(map[string]time.Time),
+		tokens: make(map[string]bool), events: make(map[tokensource.EventKind]int),
+	}
+	server.Fault(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.PostForm.Get("grant_type") == "refresh_token" {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.exchanges = append(f.exchanges, r.UserAgent())
+		}
+		return false
+	})
+	f.signIn()
+	f.began = time.Now()
+	for range fleetSize {
+		f.start()
+	}
+	t.Cleanup(f.stop)
+	return f
+}
+
+// signIn is what an operator does, in a process of their own.
+func (f *fleet) signIn() {
+	f.t.Helper()
+	token, err := f.server.Login(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := (&tokensource.Session{Store: f.store.open()}).Set(f.t.Context(), token); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fleet) start() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.started++
+	name := fmt.Sprint("member-", f.started)
+	config, err := json.Marshal(member{
+		Name: name, Config: *f.server.Config(), APIURL: f.server.APIURL, Store: f.store,
+		Callers: 50, Pause: time.Second, Deadline: 20 * time.Second,
+	})
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	p := &process{Cmd: exec.Command(exe), done: make(chan struct{})}
+	p.Env = append(os.Environ(), memberVariable+"="+string(config))
+	p.Stderr = os.Stderr
+	p.stdin, err = p.StdinPipe()
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	if err := p.Start(); err != nil {
+		f.t.Error(err)
+		return
+	}
+	f.members[name] = p
+	go func() {
+		defer close(p.done)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			f.hear(lines.Text())
+		}
+		_ = p.Wait()
+	}()
+}
+
+func (f *fleet) hear(line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	what, rest, _ := strings.Cut(line, " ")
+	switch what {
+	case "token":
+		f.tokens[rest] = true
+	case "event":
+		f.events[tokensource.EventKind(rest)]++
+	case "signed":
+		f.signedOut++
+	case "ended":
+		n, _ := strconv.Atoi(rest)
+		f.accepted += n
+	default:
+		f.failures = append(f.failures, line)
+	}
+}
+
+// kill kills one of the members, by chance, and starts another in its place.
+func (f *fleet) kill() {
+	f.mu.Lock()
+	names := slices.Sorted(maps.Keys(f.members))
+	name := names[rand.IntN(len(names))]
+	p := f.members[name]
+	delete(f.members, name)
+	// Before, so that whoever is refused since finds it here.
+	f.killed[name] = time.Now()
+	f.mu.Unlock()
+	_ = p.Process.Kill()
+	<-p.done
+	f.start()
+}
+
+// stop has the members end, and waits.
+func (f *fleet) stop() {
+	f.mu.Lock()
+	members := maps.Clone(f.members)
+	clear(f.members)
+	f.mu.Unlock()
+	for _, p := range members {
+		_ = p.stdin.Close()
+	}
+	for name, p := range members {
+		select {
+		case <-p.done:
+		case <-time.After(time.Minute):
+			f.t.Errorf("%s does not end", name)
+			_ = p.Process.Kill()
+			<-p.done
+		}
+		if code := p.ProcessState.ExitCode(); code != 0 {
+			f.t.Errorf("%s has ended with %d", name, code)
+		}
+	}
+}
+
+// explain signs in again if the server has refused the refresh token, as it does to
+// one member after the other until then. It is an error unless the last that the
+// server has answered was killed.
+func (f *fleet) explain() {
+	f.t.Helper()
+	s := f.server.Stats()
+	refused := s.RefusedRefreshes["invalid_grant"]
+	if refused == f.refused {
+		return
+	}
+	f.mu.Lock()
+	last := f.exchanges[s.Refreshes+refused-(refused-f.refused)-1]
+	_, killed := f.killed[last]
+	f.mu.Unlock()
+	if !killed {
+		f.t.Errorf("signed out, although %s, which had exchanged the refresh token before, was not killed", last)
+	}
+	f.signIn() // under the lock: whoever comes after that has the new token
+	f.signIns++
+	f.refused = f.server.Stats().RefusedRefreshes["invalid_grant"]
+}
+
+// report checks that there was one exchange for each lifetime of a token.
+func (f *fleet) report() {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.server.Stats()
+	f.t.Logf("%v: %d processes, %d killed; %d exchanges, %d tokens, %d refused; %d requests accepted, %d rejected and sent again; %d explained sign-ins, %d requests meanwhile; events %v",
+		time.Since(f.began).Round(time.Millisecond), f.started, len(f.killed), s.Refreshes, len(f.tokens), s.RefusedRefreshes["invalid_grant"],
+		s.Accepted, s.Unauthorized, f.signIns, f.signedOut, f.events)
+	if n := len(f.failures); n > 0 {
+		f.t.Errorf("%d requests failed, the first with: %s", n, f.failures[0])
+	}
+	if refused := s.RefusedRefreshes["invalid_grant"]; refused != f.refused || len(s.RefusedRefreshes) > 1 || refused > 0 && f.signIns == 0 {
+		f.t.Errorf("refused: %v, of which %d are explained", s.RefusedRefreshes, f.refused)
+	}
+	if f.signIns == 0 && f.signedOut > 0 {
+		f.t.Errorf("%d requests failed since somebody had to sign in", f.signedOut)
+	}
+	// What was signed in with is a lifetime too, but no exchange. Each sign-in after the
+	// first makes up for an exchange whose token nobody has seen.
+	if lived := len(f.tokens) - 1; !within(s.Refreshes, lived, .02) {
+		f.t.Errorf("%d exchanges for %d lifetimes", s.Refreshes, lived)
+	}
+}
+
+// within reports whether a and b differ by a share of b at most, or by one.
+func within(a, b int, share float64) bool {
+	return float64(max(a-b, b-a)) <= max(1, share*float64(b))
+}
+
+// eachStore runs test with a file and with Redis.
+func eachStore(t *testing.T, test func(t *testing.T, s store)) {
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		test(t, store{File: filepath.Join(t.TempDir(), "token.json")})
+	})
+	t.Run("Redis", func(t *testing.T) {
+		t.Parallel()
+		needRedis(t)
+		test(t, store{Redis: redistest.Start(t).Addr})
+	})
+}
+
+func needRedis(t *testing.T) {
+	t.Helper()
+	switch {
+	case redistest.Installed() != "":
+	case os.Getenv("AUTHTRIP_SERVERS") == "required":
+		t.Fatal("redis-server is not installed, and AUTHTRIP_SERVERS=required")
+	default:
+		t.Skip("redis-server is not installed")
+	}
+}
+
+// Eight processes of fifty callers each, through a hundred lifetimes of one token:
+// one exchange for each, and nobody notices. Each exchange ends the token of
+// before, so the others learn of it by being refused.
+func TestFleet(t *testing.T) {
+	eachStore(t, func(t *testing.T, s store) {
+		f := newFleet(t, authserver.Fosite(t, lifetime), s)
+		for f.server.Stats().Refreshes < lifetimes {
+			time.Sleep(50 * time.Millisecond)
+			if time.Since(f.began) > 5*time.Minute {
+				t.Fatalf("%d exchanges in 5 minutes", f.server.Stats().Refreshes)
+			}
+		}
+		f.stop()
+		f.report()
+	})
+}
+
+// The same, while one of them is killed each second. Whoever has to sign in again
+// does so since the one who was killed had the only answer.
+func TestFleetSurvivesKill(t *testing.T) {
+	eachStore(t, func(t *testing.T, s store) {
+		f := newFleet(t, authserver.Fosite(t, lifetime), s)
+		for next := time.Now(); f.server.Stats().Refreshes < lifetimes; time.Sleep(50 * time.Millisecond) {
+			if time.Since(f.began) > 5*time.Minute {
+				t.Fatalf("%d exchanges in 5 minutes", f.server.Stats().Refreshes)
+			}
+			f.explain()
+			if time.Now().After(next) {
+				f.kill()
+				next = next.Add(time.Second)
+			}
+		}
+		f.explain()
+		f.stop()
+		f.report()
+	})
+}
