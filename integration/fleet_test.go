@@ -312,3 +312,61 @@ func TestFleetSurvivesKill(t *testing.T) {
 		f.report()
 	})
 }
+
+// Redis goes away when the next renewal is about to be due, and comes back, or a
+// replica takes over. The token is good all the while: no request fails, and nobody
+// is signed out.
+func TestFleetOutlivesRedis(t *testing.T) {
+	needRedis(t)
+	const lifetime = 20 * time.Second // renewed after ten seconds, or eleven
+	for name, start := range map[string]func(*testing.T) (s store, fail func()){
+		"restarted": func(t *testing.T) (store, func()) {
+			r := redistest.Start(t)
+			return store{Redis: r.Addr}, func() {
+				r.Stop()
+				time.Sleep(4 * time.Second)
+				r.Restart()
+			}
+		},
+		"failed over": func(t *testing.T) (store, func()) {
+			master := redistest.Start(t)
+			for range 2 {
+				master.Replica(t)
+			}
+			sentinel := master.Sentinel(t, "fleet")
+			// Until it knows them, it has nobody to take over.
+			for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+				if n, err := sentinel.Do("SENTINEL REPLICAS fleet"); err == nil && n == "*2" {
+					break
+				} else if time.Now().After(deadline) {
+					t.Fatalf("Sentinel knows %s replicas, %v", n, err)
+				}
+			}
+			return store{Sentinel: sentinel.Addr, Replicas: 1}, master.Stop
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, fail := start(t)
+			f := newFleet(t, authserver.Fosite(t, lifetime), s)
+			renewed := func(n int) {
+				t.Helper()
+				for deadline := time.Now().Add(2 * lifetime); f.server.Stats().Refreshes < n; time.Sleep(50 * time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Fatalf("%d exchanges after %v, want %d", f.server.Stats().Refreshes, 2*lifetime, n)
+					}
+				}
+			}
+			renewed(1)
+			time.Sleep(8 * time.Second)
+			fail()
+			renewed(2)
+			time.Sleep(time.Second) // so that all have it
+			f.stop()
+			f.report()
+			if f.events[tokensource.EventRenewalFailed] == 0 {
+				t.Error("nobody has noticed")
+			}
+		})
+	}
+}

@@ -89,6 +89,20 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	case good && !st.unsaved, !good && st.failing(now):
 		return nil, errAgain
 	}
+	if _, ok := r.Store.(Locker); ok && !good && !st.unsaved {
+		// Most of those who need a new token do so since another process has one
+		// already: then they need not queue for the lock.
+		switch adopted, err := r.adopt(st); {
+		case err != nil:
+			return r.fail(st, err)
+		case adopted == nil:
+			return nil, errAgain
+		case r.serves(st, adopted):
+			return adopted.token, nil
+		default:
+			st = adopted
+		}
+	}
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()
@@ -118,7 +132,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 			return r.fail(st, err)
 		case adopted == nil:
 			return nil, errAgain
-		case adopted.token != st.token && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token):
+		case r.serves(st, adopted):
 			return adopted.token, nil
 		}
 		st = adopted
@@ -150,6 +164,11 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		spent, cause = st.token, err
 	}
 	return r.latch(st, cause)
+}
+
+// serves reports whether what was adopted is a good token and not that of st.
+func (r *renewal) serves(st, adopted *state) bool {
+	return adopted.token != st.token && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token)
 }
 
 // rejects reports whether token is, by content, the one that a server has

@@ -22,8 +22,8 @@ type Store interface {
 }
 
 // A Locker is a [Store] that several processes share. While one of them holds
-// the lock, it alone loads, exchanges and saves; the others then find the new
-// token and exchange nothing.
+// the lock, it alone exchanges and saves; the others then find the new token and
+// exchange nothing. Load needs no lock.
 type Locker interface {
 	// Lock waits for the lock until ctx ends. Calls may overlap. unlock is
 	// called once.
