@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,12 +48,23 @@ type fleet struct {
 	exchanges []string // who has begun each, in order
 	tokens    map[string]bool
 	events    map[tokensource.EventKind]int
-	failures  []string
+	failures  []failure
+	outages   []outage
 	accepted  int // by those that have ended
 	signedOut int // requests of theirs
 
 	signIns, refused int // that were explained; of the test's goroutine
 }
+
+// A failure is a request's, or what else a member cannot do.
+type failure struct {
+	at   time.Time
+	what string
+}
+
+// An outage is from a kill that has lost the only answer, which has ended the
+// access token of before too, until the members have found the next sign-in.
+type outage struct{ from, to time.Time }
 
 type process struct {
 	*exec.Cmd
@@ -157,7 +169,7 @@ func (f *fleet) hear(line string) {
 		n, _ := strconv.Atoi(rest)
 		f.accepted += n
 	default:
-		f.failures = append(f.failures, line)
+		f.failures = append(f.failures, failure{time.Now(), line})
 	}
 }
 
@@ -211,13 +223,16 @@ func (f *fleet) explain() {
 	}
 	f.mu.Lock()
 	last := f.exchanges[s.Refreshes+refused-(refused-f.refused)-1]
-	_, killed := f.killed[last]
+	at, killed := f.killed[last]
 	f.mu.Unlock()
 	if !killed {
 		f.t.Errorf("signed out, although %s, which had exchanged the refresh token before, was not killed", last)
 	}
 	f.signIn() // under the lock: whoever comes after that has the new token
 	f.signIns++
+	f.mu.Lock()
+	f.outages = append(f.outages, outage{at.Add(-time.Second), time.Now().Add(5 * time.Second)})
+	f.mu.Unlock()
 	f.refused = f.server.Stats().RefusedRefreshes["invalid_grant"]
 }
 
@@ -230,9 +245,16 @@ func (f *fleet) report() {
 	f.t.Logf("%v: %d processes, %d killed; %d exchanges, %d tokens, %d refused; %d requests accepted, %d rejected and sent again; %d explained sign-ins, %d requests meanwhile; events %v",
 		time.Since(f.began).Round(time.Millisecond), f.started, len(f.killed), s.Refreshes, len(f.tokens), s.RefusedRefreshes["invalid_grant"],
 		s.Accepted, s.Unauthorized, f.signIns, f.signedOut, f.events)
+	all := len(f.failures)
+	f.failures = slices.DeleteFunc(f.failures, func(failure failure) bool {
+		return failure.what == "failed 401 Unauthorized" && slices.ContainsFunc(f.outages, func(o outage) bool {
+			return failure.at.After(o.from) && failure.at.Before(o.to)
+		})
+	})
 	if n := len(f.failures); n > 0 {
-		f.t.Errorf("%d requests failed, the first with: %s", n, f.failures[0])
+		f.t.Errorf("%d requests failed, the first with: %s", n, f.failures[0].what)
 	}
+	f.t.Logf("%d requests more were refused during outages", all-len(f.failures))
 	if refused := s.RefusedRefreshes["invalid_grant"]; refused != f.refused || len(s.RefusedRefreshes) > 1 || refused > 0 && f.signIns == 0 {
 		f.t.Errorf("refused: %v, of which %d are explained", s.RefusedRefreshes, f.refused)
 	}
@@ -358,14 +380,19 @@ func TestFleetOutlivesRedis(t *testing.T) {
 				}
 			}
 			renewed(1)
-			time.Sleep(8 * time.Second)
+			time.Sleep(9400 * time.Millisecond)
 			fail()
 			renewed(2)
 			time.Sleep(time.Second) // so that all have it
 			f.stop()
 			f.report()
-			if f.events[tokensource.EventRenewalFailed] == 0 {
-				t.Error("nobody has noticed")
+			// It is where the token was saved that nobody has lost.
+			token, err := s.open().Load(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !f.tokens[fmt.Sprintf("%x", sha256.Sum256([]byte(token.AccessToken)))] {
+				t.Error("what Redis has is nobody's token")
 			}
 		})
 	}

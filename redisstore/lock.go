@@ -42,7 +42,7 @@ func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
 	}
 	s.setFence(fence)
 	done := make(chan struct{})
-	go s.keep(owner, done)
+	go s.keep(owner, fence, done)
 	return func() {
 		close(done)
 		s.setFence("")
@@ -76,8 +76,11 @@ func (s *Store) wait(ctx context.Context, owner string) (fence string, err error
 	defer heard.Close()
 	free := heard.ChannelWithSubscriptions()
 	for {
+		pause := poll
+		if left > 0 { // it may be one that somebody has set by hand, without an end
+			pause = min(left, poll)
+		}
 		// Not all at one moment.
-		pause := min(left, poll)
 		timer := time.NewTimer(pause + mathrand.N(pause/4+time.Millisecond))
 		select {
 		case _, ok := <-free:
@@ -121,7 +124,7 @@ func (s *Store) take(ctx context.Context, owner string) (fence string, left time
 }
 
 // keep has the lock last until done is closed or another has it.
-func (s *Store) keep(owner string, done <-chan struct{}) {
+func (s *Store) keep(owner, fence string, done <-chan struct{}) {
 	every := s.ttl() / 3
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -133,7 +136,7 @@ func (s *Store) keep(owner string, done <-chan struct{}) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), every)
 		kept, err := do(ctx, s, "keeping", func(ctx context.Context) (int, error) {
-			return keepScript.Run(ctx, s.Client, []string{s.lockName()}, owner, s.ttl().Milliseconds()).Int()
+			return keepScript.Run(ctx, s.Client, []string{s.name(), s.lockName()}, owner, s.ttl().Milliseconds(), fence).Int()
 		})
 		cancel()
 		if err == nil && kept == 0 {

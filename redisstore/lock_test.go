@@ -115,6 +115,47 @@ func TestLockIsKept(t *testing.T) {
 	}
 }
 
+// A lock that Redis has lost is taken again, unless another was first.
+func TestLockIsTakenAgain(t *testing.T) {
+	s := newStore(t)
+	s.LockTTL = 300 * time.Millisecond
+	unlock := lock(t, s)
+	owner := s.Client.Get(t.Context(), lockKey).Val()
+	if err := s.Client.Del(t.Context(), lockKey, hash).Err(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the lock is there again", func() bool { return s.Client.Get(t.Context(), lockKey).Val() == owner })
+	unlock()
+	if n := s.Client.Exists(t.Context(), lockKey).Val(); n != 0 {
+		t.Error("the lock is still there")
+	}
+	// It does not come back from whoever has had it before another.
+	unlock = lock(t, s)
+	lapse(t, s)
+	lock(t, another(s))()
+	time.Sleep(2 * s.LockTTL) // nothing happens
+	if n := s.Client.Exists(t.Context(), lockKey).Val(); n != 0 {
+		t.Error("a lock has come back")
+	}
+	unlock()
+}
+
+// A lock without an end, as somebody has set it by hand, is waited for.
+func TestLockWithoutEnd(t *testing.T) {
+	s := newStore(t)
+	if err := s.Client.Set(t.Context(), lockKey, "by hand", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if owner := s.Client.Get(t.Context(), lockKey).Val(); owner != "by hand" {
+		t.Errorf("it is %q's", owner)
+	}
+}
+
 // lapse ends the time of whoever has the lock.
 func lapse(t *testing.T, s *redisstore.Store) {
 	t.Helper()

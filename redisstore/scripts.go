@@ -41,11 +41,15 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {number(), 0}
 `)
 
-	// keepScript has the lock KEYS[1] last for ARGV[2] ms more, if it is still owner
-	// ARGV[1]'s.
+	// keepScript has the lock KEYS[2] last for ARGV[2] ms more, if it is still owner
+	// ARGV[1]'s, or nobody's and there was nobody since number ARGV[3]: Redis has lost it,
+	// as by a failover.
 	keepScript = redis.NewScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local owner = redis.call('GET', KEYS[2])
+if owner and owner ~= ARGV[1] then return 0 end
+if not owner and tonumber(redis.call('HGET', KEYS[1], 'locked') or '0') > tonumber(ARGV[3]) then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
 `)
 
 	// releaseScript gives up the lock KEYS[2], if it is owner ARGV[1]'s, and tells

@@ -11,10 +11,13 @@
 //	session := &tokensource.Session{Grant: tokensource.RefreshToken(config)}
 //	if err := session.Set(ctx, token); err != nil { ... }
 //
+// [Sessions] are many identities, such as the users of a server. docs/fleet.md in
+// the repository says what is guaranteed to processes that share one.
+//
 // A program that exits calls [Session.Wait] before: a refresh token that the server
 // has rotated and nobody has saved is lost.
 //
-// Other sources are [Static], [Func] and [FromOAuth2]; [ToOAuth2] leads the
+// Other sources are [Static], [File], [Func] and [FromOAuth2]; [ToOAuth2] leads the
 // other way.
 //
 // # The token endpoint
