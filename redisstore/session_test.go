@@ -56,6 +56,34 @@ func TestSessionWithoutRedis(t *testing.T) {
 	expect(t, session.Store.(*redisstore.Store), token(2))
 }
 
+// What Redis has evicted is in the memory of whoever has renewed it, and is saved by
+// the next renewal.
+func TestSessionAfterEviction(t *testing.T) {
+	s := newStore(t)
+	var presented []string
+	session := &tokensource.Session{Store: s, Grant: func(_ context.Context, current *oauth2.Token) (*oauth2.Token, error) {
+		presented = append(presented, current.RefreshToken)
+		return token(2), nil
+	}}
+	if err := session.Set(t.Context(), token(1)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := session.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client.Del(t.Context(), hash).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Renew(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if len(presented) != 1 || presented[0] != "refresh-1" {
+		t.Errorf("presented %q", presented)
+	}
+	expect(t, another(s), token(2))
+}
+
 // A Session whose process was stopped past the lock's time, in the middle of an
 // exchange, gives way to what another has saved by then.
 func TestSessionIsFenced(t *testing.T) {

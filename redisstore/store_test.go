@@ -299,6 +299,19 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
+// lockLater takes the lock when it is free, and gives it up.
+func lockLater(t *testing.T, s *redisstore.Store) <-chan error {
+	done := make(chan error)
+	go func() {
+		unlock, err := s.Lock(t.Context())
+		if err == nil {
+			unlock()
+		}
+		done <- err
+	}()
+	return done
+}
+
 func TestCluster(t *testing.T) {
 	onlyReal(t)
 	node := redistest.Start(t, "cluster-enabled yes")
@@ -320,14 +333,7 @@ func TestCluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting := make(chan error)
-		go func() {
-			unlock, err := another(s).Lock(t.Context())
-			if err == nil {
-				unlock()
-			}
-			waiting <- err
-		}()
+		waiting := lockLater(t, another(s))
 		if err := s.Save(t.Context(), token(1)); err != nil {
 			t.Error(err)
 		}
@@ -360,14 +366,7 @@ func TestLeastPrivilege(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting := make(chan error)
-		go func() {
-			unlock, err := another(s).Lock(t.Context())
-			if err == nil {
-				unlock()
-			}
-			waiting <- err
-		}()
+		waiting := lockLater(t, another(s))
 		if err := s.Save(t.Context(), token(1)); err != nil {
 			t.Error(err)
 		}
