@@ -42,7 +42,7 @@ var mutants = []mutant{
 	},
 	{
 		"tokensource/renewal.go", "nothing is adopted from the store",
-		"adopted, err := r.adopt(st)", "adopted, err := st, error(nil)",
+		"\tif r.Store == nil || st.unsaved && st.token == nil {", "\tif r != nil {",
 	},
 	{
 		"tokensource/renewal.go", "a refusal is forgotten",
