@@ -87,7 +87,7 @@ func TestFileIsLookedAtFromTimeToTime(t *testing.T) {
 		if token, _ := w.Token(t.Context()); token != first {
 			t.Errorf("looked at again within a second: %s", access(token, nil))
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.expect("two")
 		w.expectKinds(tokensource.EventReadFailed, tokensource.EventReread, tokensource.EventReread)
 		second, _ := w.Token(t.Context())
