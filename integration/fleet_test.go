@@ -41,18 +41,17 @@ type fleet struct {
 	store  store
 	began  time.Time
 
-	mu         sync.Mutex // guards the fields below
-	members    map[string]*process
-	started    int
-	killed     map[string]time.Time
-	exchanges  []string // who has begun each, in order
-	tokens     map[string]bool
-	events     map[tokensource.EventKind]int
-	failures   []failure
-	outages    []outage
-	backingOff outage // after one of Redis
-	accepted   int    // by those that have ended
-	signedOut  int    // requests of theirs
+	mu        sync.Mutex // guards the fields below
+	members   map[string]*process
+	started   int
+	killed    map[string]time.Time
+	exchanges []string // who has begun each, in order
+	tokens    map[string]bool
+	events    map[tokensource.EventKind]int
+	failures  []failure
+	outages   []outage
+	accepted  int // by those that have ended
+	signedOut int // requests of theirs
 
 	signIns, refused int // that were explained; of the test's goroutine
 }
@@ -63,9 +62,11 @@ type failure struct {
 	what string
 }
 
-// An outage is from a kill that has lost the only answer, which has ended the
-// access token of before too, until the members have found the next sign-in.
-type outage struct{ from, to time.Time }
+// An outage is a time in which requests fail that a reason is known for.
+type outage struct {
+	why      string // a part of what they fail with
+	from, to time.Time
+}
 
 type process struct {
 	*exec.Cmd
@@ -223,7 +224,7 @@ func (f *fleet) explain() {
 		return
 	}
 	f.mu.Lock()
-	last := f.exchanges[s.Refreshes+refused-(refused-f.refused)-1]
+	last := f.exchanges[s.Refreshes+f.refused-1]
 	at, killed := f.killed[last]
 	f.mu.Unlock()
 	if !killed {
@@ -232,7 +233,9 @@ func (f *fleet) explain() {
 	f.signIn() // under the lock: whoever comes after that has the new token
 	f.signIns++
 	f.mu.Lock()
-	f.outages = append(f.outages, outage{at.Add(-time.Second), time.Now().Add(5 * time.Second)})
+	// The lost exchange has ended the access token of before too, until the members
+	// have found the sign-in.
+	f.outages = append(f.outages, outage{"failed 401 Unauthorized", at.Add(-time.Second), time.Now().Add(5 * time.Second)})
 	f.mu.Unlock()
 	f.refused = f.server.Stats().RefusedRefreshes["invalid_grant"]
 }
@@ -248,11 +251,8 @@ func (f *fleet) report() {
 		s.Accepted, s.Unauthorized, f.signIns, f.signedOut, f.events)
 	all := len(f.failures)
 	f.failures = slices.DeleteFunc(f.failures, func(failure failure) bool {
-		if strings.Contains(failure.what, "renewal failed: ") && failure.at.After(f.backingOff.from) && failure.at.Before(f.backingOff.to) {
-			return true
-		}
-		return failure.what == "failed 401 Unauthorized" && slices.ContainsFunc(f.outages, func(o outage) bool {
-			return failure.at.After(o.from) && failure.at.Before(o.to)
+		return slices.ContainsFunc(f.outages, func(o outage) bool {
+			return strings.Contains(failure.what, o.why) && failure.at.After(o.from) && failure.at.Before(o.to)
 		})
 	})
 	if n := len(f.failures); n > 0 {
@@ -391,7 +391,7 @@ func TestFleetOutlivesRedis(t *testing.T) {
 			// A member whose renewal ahead of time has failed waits before the next. If
 			// another has ended the token meanwhile, by its own renewal, that is an error.
 			f.mu.Lock()
-			f.backingOff = outage{gone, time.Now().Add(5 * time.Second)}
+			f.outages = append(f.outages, outage{"status 401, and the token was not renewed: tokensource: renewal failed: ", gone, time.Now().Add(5 * time.Second)})
 			f.mu.Unlock()
 			time.Sleep(time.Second) // so that all have it
 			f.stop()

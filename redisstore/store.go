@@ -207,9 +207,9 @@ func (s *Store) failed(what string, err error) error {
 }
 
 // Format implements [fmt.Formatter], for every verb without keys.
-func (s *Store) Format(f fmt.State, _ rune) { io.WriteString(f, "redisstore.Store("+s.name()+")") }
+func (s *Store) Format(f fmt.State, _ rune) { io.WriteString(f, s.text()) }
 
 // MarshalText implements [encoding.TextMarshaler], the same way.
-func (s *Store) MarshalText() ([]byte, error) {
-	return []byte("redisstore.Store(" + s.name() + ")"), nil
-}
+func (s *Store) MarshalText() ([]byte, error) { return []byte(s.text()), nil }
+
+func (s *Store) text() string { return "redisstore.Store(" + s.name() + ")" }
