@@ -23,6 +23,9 @@ const (
 	// maxRounds bounds how many tokens of other processes one renewal takes up
 	// and finds dead.
 	maxRounds = 3
+
+	// lookTime bounds a look into the Store while the server is not to be asked.
+	lookTime = 2 * time.Second
 )
 
 // A renewal is one flight: from the wish to replace seen to the publication of
@@ -86,7 +89,10 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	case st.dead:
 		_, _ = r.adopt(st) // there is another look if it fails
 		return nil, errAgain
-	case good && !st.unsaved, !good && st.failing(now):
+	case good && !st.unsaved:
+		return nil, errAgain
+	case !good && st.failing(now):
+		r.look(st)
 		return nil, errAgain
 	}
 	if _, ok := r.Store.(Locker); ok && !good && !st.unsaved {
@@ -164,6 +170,35 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		spent, cause = st.token, err
 	}
 	return r.latch(st, cause)
+}
+
+// look reads the Store for those who need a token while the server is not to be
+// asked: another process may have one by now. It takes lookTime at most, and until
+// as long as it has taken is over, a quarter of a second at least, all get the error.
+func (r *renewal) look(st *state) {
+	if r.failsFast(st, r.start.UnixNano()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, lookTime)
+	defer cancel()
+	r.ctx = ctx
+	found, err := r.adopt(st)
+	if _, ok := r.Store.(Locker); ok && err == nil && found == st {
+		// The server may have ended the token already for one that is still to be saved.
+		var unlock func()
+		if unlock, err = r.lock(ctx); err == nil {
+			defer unlock()
+			found, err = r.adopt(st)
+		}
+	}
+	switch {
+	case err != nil:
+		found = st
+	case found == nil || found.token != st.token:
+		return
+	}
+	now := time.Now()
+	r.answer(found, st.err, min(max(firstBackoff, now.Sub(r.start)), time.Duration(st.renewal-now.UnixNano())))
 }
 
 // serves reports whether what was adopted is a good token and not that of st.
@@ -364,6 +399,7 @@ func (r *renewal) fail(st *state, cause error) (*oauth2.Token, error) {
 	at := time.Now().Add(wait)
 	err := &RetryError{At: at.Round(0), Err: cause}
 	next.err, next.renewal = err, at.UnixNano()
+	next.quickEnd = 0
 	if !r.put(st, next.settle) {
 		return nil, errAgain
 	}

@@ -54,7 +54,8 @@ const (
 // no sense) is a [RetryError]: the token is kept, and served while it is good;
 // who needs a new one gets this error at once until the next attempt is due,
 // a quarter of a second at first, a minute at last, less jitter, or what the server
-// asked for in Retry-After, up to an hour. A failure that will not pass
+// asked for in Retry-After, up to an hour, unless the Store has one by then: it is
+// looked at first, for two seconds at most and not at every call. A failure that will not pass
 // (invalid_grant; invalid_client and unauthorized_client for a refresh token)
 // is [ErrReauthRequired] for everybody at once, and the refresh token is not
 // sent again, until Set or Clear, here or in another process: while somebody
@@ -141,7 +142,7 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 				s.renewAhead(ctx, st, now)
 			}
 			return st.token, nil
-		case st.failing(now):
+		case s.failsFast(st, now):
 			return nil, st.err
 		case st.token == nil && now < st.quickEnd:
 			return nil, st.quick
@@ -151,6 +152,12 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 			return token, err
 		}
 	}
+}
+
+// failsFast reports whether who needs a token gets st's error at once: the renewal
+// has failed, and the Store has just been looked at, or there is none.
+func (s *Session) failsFast(st *state, now int64) bool {
+	return st.failing(now) && (s.Store == nil || now < st.quickEnd)
 }
 
 // passed reports whether err, with which a renewal begun at st has ended, does
@@ -200,7 +207,7 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 			return nil, st.err
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)
-		case st.failing(now):
+		case s.failsFast(st, now):
 			return nil, st.err
 		case now < min(st.quickEnd, st.usable):
 			return nil, st.quick

@@ -1132,3 +1132,125 @@ func TestSignInElsewhereAfterRefusal(t *testing.T) {
 		}
 	})
 }
+
+// While the server is not to be asked, another process may have asked it: who needs
+// a token has the Store looked at.
+func TestStoreIsLookedAtDuringABackoff(t *testing.T) {
+	// failed returns a Session whose renewal ahead of expiry has failed, for an hour.
+	failed := func(t *testing.T, store tokensource.Store, j *journal) (*tokensource.Session, *oauth2.Token) {
+		t.Helper()
+		g := &fakeGrant{journal: j, answer: failing(&tokensource.RetryError{At: time.Now().Add(3 * time.Hour), Err: errDown})}
+		s := &tokensource.Session{Grant: g.grant, Store: store}
+		first := signedIn(t, s, expiring("access-0", 2*time.Hour))
+		time.Sleep(119 * time.Minute)
+		if got := access(s.Token(t.Context())); got != "access-0" {
+			t.Fatalf("Token = %s, want access-0", got)
+		}
+		synctest.Wait()
+		j.reset()
+		return s, first
+	}
+	elsewhere := func() *oauth2.Token {
+		return &oauth2.Token{AccessToken: "elsewhere", RefreshToken: "refresh-1", Expiry: time.Now().Add(time.Hour)}
+	}
+
+	bubble(t, "refused", func(t *testing.T) {
+		j := &journal{}
+		store := newLockedStore(j)
+		s, first := failed(t, store, j)
+		store.put(elsewhere())
+		if got := access(s.Renew(t.Context(), first)); got != "elsewhere" {
+			t.Errorf("Renew = %s, want elsewhere", got)
+		}
+		if diff := cmp.Diff([]string{"Load"}, j.list()); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+	})
+	bubble(t, "expired", func(t *testing.T) {
+		j := &journal{}
+		store := &fakeStore{journal: j}
+		s, _ := failed(t, store, j)
+		time.Sleep(time.Minute)
+		store.put(elsewhere())
+		if got := access(s.Token(t.Context())); got != "elsewhere" {
+			t.Errorf("Token = %s, want elsewhere", got)
+		}
+	})
+	bubble(t, "about to be saved", func(t *testing.T) {
+		j := &journal{}
+		store := newLockedStore(j)
+		s, first := failed(t, store, j)
+		unlock, err := store.Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			store.put(elsewhere())
+			unlock()
+		}()
+		if got := access(s.Renew(t.Context(), first)); got != "elsewhere" {
+			t.Errorf("Renew = %s, want elsewhere", got)
+		}
+	})
+	bubble(t, "what is there has expired too", func(t *testing.T) {
+		j := &journal{}
+		store := newLockedStore(j)
+		s, first := failed(t, store, j)
+		old := elsewhere()
+		old.Expiry = time.Now().Add(-time.Second)
+		store.put(old)
+		_, err := s.Renew(t.Context(), first)
+		retryIn(t, err, time.Hour, time.Hour) // by the new refresh token
+		if n := countOf(j, "grant"); n != 1 {
+			t.Errorf("%d exchanges, want 1", n)
+		}
+	})
+	for _, tc := range []struct {
+		name    string
+		set     func(*lockedStore)
+		slowest time.Duration
+		fewest  int // Loads and Locks in ten seconds
+		atMost  int
+	}{
+		{"nothing new", func(*lockedStore) {}, 0, 100, 120},
+		{"Load fails", func(s *lockedStore) { s.loadErr = errDown }, 0, 30, 45},
+		{"Load hangs", func(s *lockedStore) {
+			s.loadErr = errDown
+			s.onLoad = func(ctx context.Context) { <-ctx.Done() }
+		}, 2 * time.Second, 3, 4},
+		{"the lock is not to be had", func(s *lockedStore) { s.held <- struct{}{} }, 2 * time.Second, 6, 9},
+	} {
+		bubble(t, tc.name, func(t *testing.T) {
+			j := &journal{}
+			store := newLockedStore(j)
+			s, first := failed(t, store, j)
+			tc.set(store)
+			var slow time.Duration
+			for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+				before := time.Now()
+				_, err := s.Renew(t.Context(), first)
+				retryIn(t, err, 59*time.Minute, time.Hour)
+				slow = max(slow, time.Since(before))
+			}
+			if slow != tc.slowest {
+				t.Errorf("a Renew took %v, want %v at most", slow, tc.slowest)
+			}
+			if n := countOf(j, "Load") + countOf(j, "Lock"); n < tc.fewest || n > tc.atMost {
+				t.Errorf("the store was asked %d times, want %d to %d", n, tc.fewest, tc.atMost)
+			}
+			if n := countOf(j, "grant"); n != 0 {
+				t.Errorf("%d exchanges, want none", n)
+			}
+		})
+	}
+}
+
+func countOf(j *journal, entry string) (n int) {
+	for _, e := range j.list() {
+		if e == entry {
+			n++
+		}
+	}
+	return n
+}
