@@ -89,46 +89,58 @@ type Transport struct {
 	name string
 	err  error
 	last atomic.Pointer[credential]
+	next hop.Next
 }
 
 // A credential is a key in the form it is sent in, made once, not for every
 // request.
 type credential struct {
-	key    string
-	values []string // of the field, or of a Cookie field with nothing else
-	pair   string   // name=value, for a query or a cookie
+	key   string
+	field *hop.Field // that of a cookie has nothing else
+	pair  string     // name=value, for a query or a cookie
 
 	spellings []string // of the key, as a query's may come back, longest first
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, err := t.credential(req)
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Transport, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Transport) roundTrip(l *hop.Leg) (*http.Response, error) {
+	req := l.Request
+	c, err := t.credential(l)
 	switch {
 	case err != nil:
 		hop.CloseBody(req)
 		return nil, err
 	case c == nil:
-		return hop.Send(t.Base, req, req)
+		return t.next.Send(t.Base, l, req)
 	}
 	switch t.In {
 	case Query:
-		resp, err := hop.Send(t.Base, withQuery(req, t.name, c.pair), req)
+		l.SetQuery(query(l, t.name, c.pair))
+		resp, err := t.next.Send(t.Base, l, req)
 		if err != nil {
 			return nil, conceal(err, c.spellings)
 		}
 		takeOut(req, resp.Header, t.name, c)
 		return resp, nil
 	case Cookie:
-		return hop.Send(t.Base, withCookie(req, c), req)
+		l.Set(cookies(l, c))
+	default:
+		l.Set(c.field)
 	}
-	return hop.Send(t.Base, hop.With(req, t.name, c.values), req)
+	return t.next.Send(t.Base, l, req)
 }
 
 var errEmpty = errors.New("apikey: the key is empty")
 
 // credential returns what to attach, nil if req is to go as it is.
-func (t *Transport) credential(req *http.Request) (*credential, error) {
+func (t *Transport) credential(l *hop.Leg) (*credential, error) {
+	req := l.Request
 	if marks.Of(req.Context()).Off() {
 		return nil, nil
 	}
@@ -136,7 +148,7 @@ func (t *Transport) credential(req *http.Request) (*credential, error) {
 	if t.err != nil {
 		return nil, t.err
 	}
-	if t.own(req) {
+	if t.own(l) {
 		return nil, nil
 	}
 	if ok, err := t.Audience.Allows(req); !ok {
@@ -208,14 +220,20 @@ func (t *Transport) configure() {
 
 // own reports whether the caller put a key of this name into req, or into the
 // first request of its redirect chain.
-func (t *Transport) own(req *http.Request) bool {
-	switch t.In {
-	case Query: // that of a redirect's URL is the server's choice
-		return hasParam(hop.First(req), t.name)
-	case Cookie:
-		return hasCookie(req, t.name) || hasCookie(hop.First(req), t.name)
+func (t *Transport) own(l *hop.Leg) bool {
+	first := l.Request
+	if first.Response != nil {
+		first = hop.First(first)
 	}
-	return hop.HasOwn(req, t.name)
+	switch {
+	case t.In == Header:
+		return l.Own(t.name)
+	case t.In == Cookie:
+		return hasCookie(l.Cookies(), t.name) || first != l.Request && hasCookie(hop.Cookies(first.Header), t.name)
+	case first != l.Request: // a redirect's URL is the server's choice
+		return first.URL != nil && hasParam(first.URL.RawQuery, t.name)
+	}
+	return l.Request.URL != nil && hasParam(l.Query(), t.name)
 }
 
 func (t *Transport) build(key string) (*credential, error) {
@@ -236,13 +254,13 @@ func (t *Transport) build(key string) (*credential, error) {
 			return nil, errors.New("apikey: the key has a character that a cookie cannot hold")
 		}
 		c.pair = t.name + "=" + key
-		c.values = []string{c.pair}
+		c.field = hop.NewField(hop.Cookie, c.pair)
 	default:
 		prefix := t.Prefix
 		if field.IsToken(prefix) {
 			prefix += " "
 		}
-		c.values = []string{prefix + key}
+		c.field = hop.NewField(t.name, prefix+key)
 	}
 	return c, nil
 }

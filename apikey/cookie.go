@@ -1,14 +1,13 @@
 package apikey
 
 import (
-	"net/http"
 	"strings"
 
 	"github.com/authtrip/authtrip/internal/hop"
 )
 
-func hasCookie(req *http.Request, name string) bool {
-	for _, value := range hop.Cookies(req.Header) {
+func hasCookie(fields []string, name string) bool {
+	for _, value := range fields {
 		for pair := range strings.SplitSeq(value, ";") {
 			key, _, _ := strings.Cut(pair, "=")
 			if strings.TrimSpace(key) == name {
@@ -19,18 +18,17 @@ func hasCookie(req *http.Request, name string) bool {
 	return false
 }
 
-// withCookie returns a copy of req with c's pair at the end of its one Cookie
-// field (RFC 6265 section 5.4).
-func withCookie(req *http.Request, c *credential) *http.Request {
+// cookies returns the one Cookie field (RFC 6265 section 5.4) that has c's pair after
+// what l has.
+func cookies(l *hop.Leg, c *credential) *hop.Field {
 	var all []string
-	for _, value := range hop.Cookies(req.Header) {
+	for _, value := range l.Cookies() {
 		if value != "" {
 			all = append(all, value)
 		}
 	}
-	values := c.values
-	if len(all) > 0 {
-		values = []string{strings.Join(append(all, c.pair), "; ")}
+	if len(all) == 0 {
+		return c.field
 	}
-	return hop.With(req, hop.Cookie, values)
+	return hop.NewField(hop.Cookie, strings.Join(append(all, c.pair), "; "))
 }

@@ -1,33 +1,27 @@
 package apikey
 
 import (
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/internal/origin"
 )
 
-// withQuery returns a copy of req with pair at the end of its query, the rest
-// of which stays byte for byte as it was; but a redirect's URL may have a
-// parameter of that name, which the server chose, and that one goes.
-func withQuery(req *http.Request, name, pair string) *http.Request {
-	c := &struct {
-		r http.Request
-		u url.URL
-	}{*req, *req.URL} // one allocation for both
-	c.r.Header = maps.Clone(req.Header)
-	c.r.URL = &c.u
-	if req.Response != nil {
-		c.u.RawQuery = without(c.u.RawQuery, func(param string) bool { return is(param, name) })
+// query returns l's query with pair at its end. The rest stays byte for byte as it
+// was; but a redirect's URL may have a parameter of that name, which the server
+// chose, and that one goes.
+func query(l *hop.Leg, name, pair string) string {
+	q := l.Query()
+	if l.Request.Response != nil {
+		q = without(q, func(param string) bool { return is(param, name) })
 	}
-	if c.u.RawQuery != "" {
-		pair = c.u.RawQuery + "&" + pair
+	if q == "" {
+		return pair
 	}
-	c.u.RawQuery = pair
-	return &c.r
+	return q + "&" + pair
 }
 
 // without returns query without the parameters that match.
@@ -35,12 +29,9 @@ func without(query string, match func(param string) bool) string {
 	return strings.Join(slices.DeleteFunc(strings.Split(query, "&"), match), "&")
 }
 
-// hasParam reports whether req's query has a parameter of that name.
-func hasParam(req *http.Request, name string) bool {
-	if req.URL == nil {
-		return false
-	}
-	for param := range strings.SplitSeq(req.URL.RawQuery, "&") {
+// hasParam reports whether query has a parameter of that name.
+func hasParam(query, name string) bool {
+	for param := range strings.SplitSeq(query, "&") {
 		if is(param, name) {
 			return true
 		}

@@ -53,33 +53,42 @@ type Transport struct {
 	Base http.RoundTripper
 
 	last atomic.Pointer[authorization]
+	next hop.Next
 }
 
 // An authorization is the field for one user, built once, not for every
 // request.
 type authorization struct {
 	username, password string
-	values             []string
+	field              *hop.Field
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	values, err := t.authorize(req)
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Transport, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Transport) roundTrip(l *hop.Leg) (*http.Response, error) {
+	f, err := t.authorize(l)
 	switch {
 	case err != nil:
-		hop.CloseBody(req)
+		hop.CloseBody(l.Request)
 		return nil, err
-	case values == nil:
-		return hop.Send(t.Base, req, req)
+	case f == nil:
+		return t.next.Send(t.Base, l, l.Request)
 	}
-	return hop.Send(t.Base, hop.With(req, hop.Authorization, values), req)
+	l.Set(f)
+	return t.next.Send(t.Base, l, l.Request)
 }
 
 var errColon = errors.New("basic: the user name has a colon")
 
 // authorize returns the field's values, nil if req is to go as it is.
-func (t *Transport) authorize(req *http.Request) ([]string, error) {
-	if marks.Of(req.Context()).Off() || hop.HasOwn(req, hop.Authorization) {
+func (t *Transport) authorize(l *hop.Leg) (*hop.Field, error) {
+	req := l.Request
+	if marks.Of(req.Context()).Off() || l.Own(hop.Authorization) {
 		return nil, nil
 	}
 	if ok, err := t.Audience.Allows(req); !ok {
@@ -90,16 +99,15 @@ func (t *Transport) authorize(req *http.Request) ([]string, error) {
 		return nil, err
 	}
 	if a := t.last.Load(); a != nil && a.username == username && a.password == password {
-		return a.values, nil
+		return a.field, nil
 	}
 	if strings.Contains(username, ":") {
 		return nil, errColon
 	}
-	a := &authorization{username, password, []string{
-		"Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+password)),
-	}}
+	value := "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+password))
+	a := &authorization{username, password, hop.NewField(hop.Authorization, value)}
 	t.last.Store(a)
-	return a.values, nil
+	return a.field, nil
 }
 
 // Wrap returns a Transport like t around base; it is a [transport.Middleware].

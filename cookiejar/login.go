@@ -85,12 +85,18 @@ var errNoLogin = errors.New("cookiejar: Login.Login is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Login) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Login, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Login) roundTrip(l *hop.Leg) (*http.Response, error) {
 	if t.Login == nil {
-		hop.CloseBody(req)
+		hop.CloseBody(l.Request)
 		return nil, errNoLogin
 	}
 	t.once.Do(t.begin)
-	return t.refresh.RoundTrip(req)
+	return t.send(l)
 }
 
 // SignIn signs in now, whatever the jar holds, or joins those who do. Its errors
@@ -122,12 +128,12 @@ func (t *Login) begin() {
 	t.session.Timeout, t.session.MaxForced, t.session.OnEvent = t.Timeout, t.MaxLogins, t.OnSession
 	t.refresh.Rejected, t.refresh.ReplayBuffer, t.refresh.OnEvent = t.Ended, t.ReplayBuffer, t.OnEvent
 	t.refresh.Audience, t.refresh.Base = t.Audience, t.Base
-	t.start(func(a carry.Attempt) *http.Request {
-		req := hop.Copy(a.Request)
+	t.start(func(a carry.Attempt) hop.Leg {
 		if a.Again {
-			req = req.WithContext(marks.WithNewCookies(req.Context()))
+			a.Request = a.Request.WithContext(marks.WithNewCookies(a.Request.Context()))
 		}
-		return req
+		a.Bare()
+		return a.Leg
 	})
 }
 

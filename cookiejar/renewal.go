@@ -22,15 +22,21 @@ type renewal struct {
 	once    sync.Once // makes the others ready
 	session tokensource.Session
 	refresh transport.Refresh
+	inner   hop.Next // to refresh
+}
+
+// send sends l by way of refresh.
+func (r *renewal) send(l *hop.Leg) (*http.Response, error) {
+	return r.inner.Send(&r.refresh, l, l.Request)
 }
 
 // source is the Session with another way to carry its tokens.
 type source struct {
 	*tokensource.Session
-	carry func(carry.Attempt) *http.Request
+	carry func(carry.Attempt) hop.Leg
 }
 
-func (s source) Carry(a carry.Attempt) *http.Request { return s.carry(a) }
+func (s source) Carry(a carry.Attempt) hop.Leg { return s.carry(a) }
 
 var _ interface {
 	tokensource.Renewer
@@ -38,7 +44,7 @@ var _ interface {
 } = source{}
 
 // start has the Session begin with what the cookies may hold already.
-func (r *renewal) start(by func(carry.Attempt) *http.Request) {
+func (r *renewal) start(by func(carry.Attempt) hop.Leg) {
 	r.refresh.Source = source{&r.session, by}
 	_ = r.session.Set(context.Background(), held()) // without a Store it does not fail
 }

@@ -45,6 +45,8 @@ type Transport struct {
 
 	// Base sends the request; nil means http.DefaultTransport.
 	Base http.RoundTripper
+
+	next hop.Next
 }
 
 var (
@@ -62,22 +64,30 @@ type raw interface {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Transport, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Transport) roundTrip(l *hop.Leg) (*http.Response, error) {
+	req := l.Request
 	if t.Jar == nil {
 		hop.CloseBody(req)
 		return nil, errNoJar
 	}
 	m := marks.Of(req.Context())
 	if m.Off() {
-		return hop.Send(t.Base, req, req)
+		return t.next.Send(t.Base, l, req)
 	}
 	if ok, err := t.Audience.Allows(req); err != nil {
 		hop.CloseBody(req)
 		return nil, err
 	} else if !ok {
-		return hop.Send(t.Base, req, req)
+		return t.next.Send(t.Base, l, req)
 	}
 	header, epoch := visit(t.Jar, req.URL)
-	resp, err := hop.Send(t.Base, withCookies(req, header, m.NewCookies()), req)
+	putCookies(l, header, m.NewCookies())
+	resp, err := t.next.Send(t.Base, l, req)
 	if err != nil {
 		return nil, err
 	}
@@ -120,22 +130,23 @@ func visit(jar http.CookieJar, u *url.URL) (header string, epoch uint64) {
 	return strings.Join(pairs, "; "), 0
 }
 
-// withCookies returns req with one Cookie field that has its own pairs and those
-// of header whose names it has not; or the other way round, if newer says that
-// header's are the newer ones. If that changes nothing it is req itself.
-func withCookies(req *http.Request, header string, newer bool) *http.Request {
-	own := hop.Cookies(req.Header)
+// putCookies gives l one Cookie field that has its own pairs and those of header
+// whose names it has not; or the other way round, if newer says that header's are the
+// newer ones.
+func putCookies(l *hop.Leg, header string, newer bool) {
+	own := l.Cookies()
 	switch {
-	case len(own) == 0 && header == "":
-		return req
+	case len(own) == 0 && header == "", len(own) == 1 && header == "" && l.Request.Response == nil:
+		return
 	case len(own) == 0:
-		return hop.With(req, hop.Cookie, []string{header})
+		l.Set(hop.NewField(hop.Cookie, header))
+		return
 	}
-	stale := rotated(req)
+	stale := rotated(l.Request)
 	if newer {
 		stale = names(stale, header)
 	}
-	var parts, kept []string // of the field; the names of those that are req's own
+	var parts, kept []string // of the field; the names of those that are l's own
 	changed := len(own) > 1
 	for _, value := range own {
 		for pair := range strings.SplitSeq(value, ";") {
@@ -155,11 +166,11 @@ func withCookies(req *http.Request, header string, newer bool) *http.Request {
 	}
 	switch {
 	case !changed:
-		return req
 	case len(parts) == 0:
-		return hop.With(req, hop.Cookie, nil)
+		l.Set(&hop.Field{Name: hop.Cookie})
+	default:
+		l.Set(hop.NewField(hop.Cookie, strings.Join(parts, "; ")))
 	}
-	return hop.With(req, hop.Cookie, []string{strings.Join(parts, "; ")})
 }
 
 // rotated returns the names of the cookies that were set since req's redirect

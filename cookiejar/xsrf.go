@@ -99,30 +99,32 @@ type XSRF struct {
 	Base http.RoundTripper
 
 	renewal
+	next           hop.Next
 	cookie, header string
 	err            error
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *XSRF) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *XSRF, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *XSRF) roundTrip(l *hop.Leg) (*http.Response, error) {
 	t.once.Do(t.begin)
 	if t.err != nil {
-		hop.CloseBody(req)
+		hop.CloseBody(l.Request)
 		return nil, t.err
 	}
-	if !t.concerns(req) {
-		return hop.Send(t.Base, req, req)
+	if !t.concerns(l) {
+		return t.next.Send(t.Base, l, l.Request)
 	}
-	ready, err := t.ensure(req)
-	if err != nil {
-		hop.CloseBody(req)
+	if err := t.ensure(l); err != nil {
+		hop.CloseBody(l.Request)
 		return nil, err
 	}
-	resp, err := t.refresh.RoundTrip(ready)
-	if resp != nil {
-		resp.Request = req
-	}
-	return resp, err
+	return t.send(l)
 }
 
 func (t *XSRF) begin() {
@@ -143,40 +145,49 @@ func (t *XSRF) begin() {
 	t.refresh.Rejected, t.refresh.ReplayBuffer, t.refresh.OnEvent = t.rejected, t.ReplayBuffer, t.OnEvent
 	t.refresh.Audience, t.refresh.Base = t.Audience, t.Base
 	if t.Jar != nil {
-		t.refresh.Base = transport.Func(t.keeping)
+		t.refresh.Base = &keeper{t}
 	}
 	t.start(t.carryToken)
 }
 
-// keeping sends req, and keeps what the response sets: of one that is sent again no
-// other decorator gets to see the first response.
-func (t *XSRF) keeping(req *http.Request) (*http.Response, error) {
-	ok, _ := t.Audience.Allows(req)
+// A keeper keeps what each response to an XSRF's requests sets: of one that is sent
+// again no other decorator gets to see the first response.
+type keeper struct{ *XSRF }
+
+var _ = hop.Register(func(t *keeper, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+// RoundTrip implements [http.RoundTripper].
+func (k *keeper) RoundTrip(req *http.Request) (*http.Response, error) {
+	return k.roundTrip(&hop.Leg{Request: req})
+}
+
+func (k *keeper) roundTrip(l *hop.Leg) (*http.Response, error) {
+	ok, _ := k.Audience.Allows(l.Request)
 	var epoch uint64
-	if jar, ours := t.Jar.(*Jar); ours {
+	if jar, ours := k.Jar.(*Jar); ours {
 		epoch = jar.now()
 	}
-	resp, err := hop.Send(t.Base, req, req)
+	resp, err := k.next.Send(k.Base, l, l.Request)
 	if err == nil && ok {
-		keep(t.Jar, req, resp, epoch)
+		keep(k.Jar, l.Request, resp, epoch)
 	}
 	return resp, err
 }
 
-// concerns reports whether req is to have a token of ours.
-func (t *XSRF) concerns(req *http.Request) bool {
+// concerns reports whether l is to have a token of ours.
+func (t *XSRF) concerns(l *hop.Leg) bool {
 	if !t.AllMethods {
-		switch req.Method {
+		switch l.Request.Method {
 		case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 			return false
 		}
 	}
-	return !marks.Of(req.Context()).Off() && !hop.HasOwn(req, t.header)
+	return !marks.Of(l.Request.Context()).Off() && !l.Own(t.header)
 }
 
-// find looks for the token in the cookies of req, and for the field it goes into.
-func (t *XSRF) find(req *http.Request) (header, value string) {
-	for _, rest := range hop.Cookies(req.Header) {
+// find looks for the token in the cookies of l, and for the field it goes into.
+func (t *XSRF) find(l *hop.Leg) (header, value string) {
+	for _, rest := range l.Cookies() {
 		for pair := ""; rest != ""; {
 			pair, rest, _ = strings.Cut(rest, ";")
 			name := hop.CookieName(pair)
@@ -195,13 +206,12 @@ func (t *XSRF) find(req *http.Request) (header, value string) {
 	return "", ""
 }
 
-// withJar returns req with the cookies of the Jar, if there is one.
-func (t *XSRF) withJar(req *http.Request, newer bool) *http.Request {
-	if t.Jar == nil {
-		return req
+// putJar puts the cookies of the Jar, if there is one, onto l.
+func (t *XSRF) putJar(l *hop.Leg, newer bool) {
+	if t.Jar != nil {
+		cookies, _ := visit(t.Jar, l.Request.URL)
+		putCookies(l, cookies, newer)
 	}
-	cookies, _ := visit(t.Jar, req.URL)
-	return withCookies(req, cookies, newer)
 }
 
 func (t *XSRF) decode(value string) string {
@@ -214,67 +224,66 @@ func (t *XSRF) decode(value string) string {
 	return value
 }
 
-// carryToken puts the token onto a copy of the request: one that was fetched or
-// came with a rejection, or else the cookie's.
-func (t *XSRF) carryToken(a carry.Attempt) *http.Request {
-	req := a.Request
+// carryToken puts the token onto the request: one that was fetched or came with a
+// rejection, or else the cookie's.
+func (t *XSRF) carryToken(a carry.Attempt) hop.Leg {
+	l := a.Leg
 	if a.Again {
-		req = t.withJar(req, true)
+		t.putJar(&l, true)
 	}
 	header, value := a.Token.TokenType, a.Token.AccessToken
 	if value == placeholder {
-		header, value = t.find(req)
+		header, value = t.find(&l)
 	}
-	if value != "" && field.IsToken(header) && !field.HasControl(value) && !hop.HasOwn(req, header) {
-		req = hop.With(req, header, []string{value})
+	if value != "" && field.IsToken(header) && !field.HasControl(value) && !l.Own(header) {
+		l.Set(hop.NewField(header, value))
 	} else {
-		req = hop.Copy(req) // the server will say what is missing
+		l.Bare() // the server will say what is missing
 	}
-	if t.SendOrigin && !hop.HasOwn(a.Request, "Origin") {
-		host := req.Host
+	if t.SendOrigin && !l.Own("Origin") {
+		host := l.Request.Host
 		if host == "" {
-			host = req.URL.Host
+			host = l.Request.URL.Host
 		}
-		if req.Header == nil {
-			req.Header = make(http.Header)
-		}
-		req.Header["Origin"] = []string{req.URL.Scheme + "://" + host}
+		l.Set(hop.NewField("Origin", l.Request.URL.Scheme+"://"+host))
 	}
-	return req
+	return l
 }
 
 var errNothing = errors.New("cookiejar: XSRF.Fetch has brought no token, and the cookie for it is not there (is XSRF.Jar the one that has it?)")
 
-// ensure returns req, with cookies from the Jar if it lacks the token's, and has a
-// token fetched if there is none.
-func (t *XSRF) ensure(req *http.Request) (*http.Request, error) {
+// ensure puts cookies from the Jar onto l if it lacks the token's, and has a token
+// fetched if there is none.
+func (t *XSRF) ensure(l *hop.Leg) error {
 	if t.Jar == nil && t.Fetch == nil {
-		return req, nil
+		return nil
 	}
-	if ok, err := t.Audience.Allows(req); !ok {
-		return req, err
+	if ok, err := t.Audience.Allows(l.Request); !ok {
+		return err
 	}
-	if header, _ := t.find(req); header != "" {
-		return req, nil
+	if header, _ := t.find(l); header != "" {
+		return nil
 	}
-	ready := t.withJar(req, false)
-	if header, _ := t.find(ready); header != "" || t.Fetch == nil {
-		return ready, nil
+	before := *l
+	t.putJar(l, false)
+	if header, _ := t.find(l); header != "" || t.Fetch == nil {
+		return nil
 	}
-	ctx, wait := hop.Waiting(req)
+	ctx, wait := hop.Waiting(l.Request)
 	defer wait.Stop()
 	token, err := t.session.Token(ctx)
 	if err != nil || token.AccessToken != placeholder {
-		return ready, err
+		return err
 	}
 	if token, err = t.session.Renew(ctx, token); err != nil {
-		return nil, err
+		return err
 	}
-	ready = t.withJar(req, true)
-	if header, _ := t.find(ready); header == "" && token.AccessToken == placeholder {
-		return nil, errNothing
+	*l = before
+	t.putJar(l, true)
+	if header, _ := t.find(l); header == "" && token.AccessToken == placeholder {
+		return errNothing
 	}
-	return ready, nil
+	return nil
 }
 
 // obtain is the Session's Grant.

@@ -74,34 +74,41 @@ type Transport struct {
 	Base http.RoundTripper
 
 	spaces space.Memory[known]
+	next   hop.Next
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := exchange{party: server, req: req}
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Transport, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Transport) roundTrip(l *hop.Leg) (*http.Response, error) {
+	x := exchange{party: server, Leg: *l}
 	ok, err := t.authenticates(&x)
 	switch {
 	case err != nil:
-		hop.CloseBody(req)
+		hop.CloseBody(l.Request)
 		return nil, err
 	case !ok:
-		return hop.Send(t.Base, req, req)
+		return t.next.Send(t.Base, l, l.Request)
 	}
-	x.path = path(req.URL)
-	return x.run(t.Base, &t.spaces)
+	x.path = path(l.Request.URL)
+	return x.run(&t.next, t.Base, &t.spaces)
 }
 
 // authenticates reports whether x's request may get credentials, and completes
 // x with those and with who they are for.
 func (t *Transport) authenticates(x *exchange) (ok bool, err error) {
-	if marks.Of(x.req.Context()).Off() || hop.HasOwn(x.req, hop.Authorization) {
+	if marks.Of(x.Request.Context()).Off() || x.Own(hop.Authorization) {
 		return false, nil
 	}
-	if ok, err := t.Audience.Allows(x.req); !ok {
+	if ok, err := t.Audience.Allows(x.Request); !ok {
 		return false, err
 	}
-	x.origin, _ = origin.Of(x.req.URL) // which Allows could read
-	x.username, x.password, err = userpass.For("digest", x.req, t.Username, t.Password, t.Credentials)
+	x.origin, _ = origin.Of(x.Request.URL) // which Allows could read
+	x.username, x.password, err = userpass.For("digest", x.Request, t.Username, t.Password, t.Credentials)
 	return err == nil, err
 }
 

@@ -37,7 +37,7 @@ var (
 // An exchange is what it takes to have one request of the caller's accepted.
 type exchange struct {
 	party
-	req                *http.Request
+	hop.Leg                          // as it came
 	origin             origin.Origin // of the party
 	path               string        // which tells the party's spaces apart
 	username, password string
@@ -45,14 +45,14 @@ type exchange struct {
 
 // run sends the request: at once with credentials if its space is known, and
 // again if it is challenged. There are at most two attempts.
-func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*http.Response, error) {
+func (x *exchange) run(next *hop.Next, base http.RoundTripper, spaces *space.Memory[known]) (*http.Response, error) {
 	k := spaces.Find(x.origin, x.path)
 	first, used, err := x.first(k)
 	if err != nil {
-		hop.CloseBody(x.req)
+		hop.CloseBody(x.Request)
 		return nil, err
 	}
-	resp, err := hop.Send(base, first, x.req)
+	resp, err := next.Send(base, &first, x.Request)
 	if err != nil {
 		if used.own {
 			k.offered(used.session)
@@ -83,8 +83,8 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 		k.offered(o.session)
 		return resp, nil
 	}
-	hop.Discard(x.req, resp)
-	if resp, err = hop.Send(base, second, x.req); err != nil {
+	hop.Discard(x.Request, resp)
+	if resp, err = next.Send(base, &second, x.Request); err != nil {
 		k.offered(used.session)
 		return nil, err
 	}
@@ -100,59 +100,62 @@ func (x *exchange) run(base http.RoundTripper, spaces *space.Memory[known]) (*ht
 
 // first returns the first attempt. Without a session it is a bare copy, and the
 // answer has none either.
-func (x *exchange) first(k *known) (*http.Request, answer, error) {
-	if s, own := k.take(hop.Replayable(x.req)); s != nil {
-		r, used, err := x.authorize(s, own)
+func (x *exchange) first(k *known) (hop.Leg, answer, error) {
+	if s, own := k.take(hop.Replayable(x.Request)); s != nil {
+		l, used, err := x.authorize(s, own)
 		if err != nil && own {
 			k.offered(s)
 		}
-		if r != nil || err != nil {
-			return r, used, err
+		if used.session != nil || err != nil {
+			return l, used, err
 		}
 	}
-	return hop.Copy(x.req), answer{}, nil
+	l := x.Leg
+	l.Bare()
+	return l, answer{}, nil
 }
 
 // second returns the attempt that answers a challenge. After an error the
 // session has not been used.
-func (x *exchange) second(s *session) (*http.Request, answer, error) {
-	body, err := hop.Replay(x.req)
+func (x *exchange) second(s *session) (hop.Leg, answer, error) {
+	body, err := hop.Replay(x.Request)
 	if err != nil {
-		return nil, answer{}, err
+		return hop.Leg{}, answer{}, err
 	}
-	r, used, err := x.authorize(s, true)
-	if err == nil && r == nil {
+	l, used, err := x.authorize(s, true)
+	if err == nil && used.session == nil {
 		err = errUsedUp
 	}
 	if err != nil {
 		if body != nil {
 			body.Close()
 		}
-		return nil, answer{}, err
+		return l, used, err
 	}
-	r.Body = body
-	return r, used, nil
+	l.SetBody(body)
+	return l, used, nil
 }
 
-// authorize returns a copy of the request with an answer by s, and no request
-// if s is used up.
-func (x *exchange) authorize(s *session, own bool) (*http.Request, answer, error) {
+// authorize returns the request with an answer by s, which is none if s is used up.
+func (x *exchange) authorize(s *session, own bool) (hop.Leg, answer, error) {
 	var buffer [256]byte
-	m := message{method: x.req.Method, uri: appendURI(buffer[:0], x.req, x.absolute)}
+	m := message{method: x.Request.Method, uri: appendURI(buffer[:0], &x.Leg, x.absolute)}
 	if m.method == "" {
 		m.method = http.MethodGet
 	}
 	if s.qop == "auth-int" {
 		var err error
-		if m.body, err = s.algorithm.body(x.req); err != nil {
-			return nil, answer{}, err
+		if m.body, err = s.algorithm.body(x.Request); err != nil {
+			return x.Leg, answer{}, err
 		}
 	}
 	used, value, ok := s.answer(own, x.username, x.password, m)
 	if !ok {
-		return nil, answer{}, nil
+		return x.Leg, answer{}, nil
 	}
-	return hop.With(x.req, x.credentials, []string{value}), used, nil
+	l := x.Leg
+	l.Set(hop.NewField(x.credentials, value))
+	return l, used, nil
 }
 
 var errUsedUp = errors.New("digest: the nonce has been used as often as can be")
@@ -186,7 +189,7 @@ func (x *exchange) learn(spaces *space.Memory[known], o *offer) *known {
 		paths = append(paths, "/")
 	}
 	for _, uri := range domain[:min(len(domain), 8)] {
-		u, _ := x.req.URL.Parse(uri)
+		u, _ := x.Request.URL.Parse(uri)
 		if to, _ := origin.Of(u); to == x.origin { // no URL has no origin
 			paths = append(paths, path(u))
 		}
@@ -203,7 +206,7 @@ func (x *exchange) accepted(resp *http.Response, used answer, k *known) (*http.R
 		return resp, nil
 	}
 	proof, proves, next := x.read(resp.Header, used)
-	if proves && !used.verify(proof, appendURI(nil, x.req, x.absolute)) {
+	if proves && !used.verify(proof, appendURI(nil, &x.Leg, x.absolute)) {
 		k.refused(used.session)
 		hop.CloseResponse(resp)
 		return nil, ErrServerAuth

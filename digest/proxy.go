@@ -56,42 +56,43 @@ type Proxy struct {
 	Base http.RoundTripper
 
 	spaces space.Memory[known]
+	next   hop.Next
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := exchange{party: proxy, req: req, path: "/"}
+	x := exchange{party: proxy, Leg: hop.Leg{Request: req}, path: "/"}
 	answers, err := p.answers(&x)
 	switch {
 	case err != nil:
 		hop.CloseBody(req)
 		return nil, err
 	case !answers:
-		return hop.Send(p.Base, req, req)
+		return p.next.Send(p.Base, &x.Leg, req)
 	case req.URL.Scheme != "http":
 		return p.tunnel(&x)
 	}
-	return x.run(p.Base, &p.spaces)
+	return x.run(&p.next, p.Base, &p.spaces)
 }
 
 // answers reports whether x's request goes through a proxy that is to be
 // answered, and completes x with that and with the credentials.
 func (p *Proxy) answers(x *exchange) (bool, error) {
-	if marks.Of(x.req.Context()).Off() || hop.HasOwn(x.req, proxy.credentials) || x.req.URL == nil {
+	if marks.Of(x.Request.Context()).Off() || x.Own(proxy.credentials) || x.Request.URL == nil {
 		return false, nil
 	}
 	t, err := httpTransport(p.Base)
 	if err != nil || t.Proxy == nil {
 		return false, err
 	}
-	via, err := t.Proxy(x.req)
+	via, err := t.Proxy(x.Request)
 	if err != nil || via == nil || via.User != nil || !strings.HasPrefix(via.Scheme, "http") {
 		return false, err
 	}
 	if x.origin, err = origin.Of(via); err != nil {
 		return false, fmt.Errorf("digest: the proxy's URL: %w", err)
 	}
-	x.username, x.password, err = userpass.For("digest", x.req, p.Username, p.Password, p.Credentials)
+	x.username, x.password, err = userpass.For("digest", x.Request, p.Username, p.Password, p.Credentials)
 	return err == nil, err
 }
 
@@ -129,21 +130,23 @@ type dialKey struct{}
 func (p *Proxy) tunnel(x *exchange) (*http.Response, error) {
 	d := &dial{exchange: *x}
 	d.known.Store(p.spaces.Find(d.origin, d.path))
-	req := x.req.WithContext(context.WithValue(x.req.Context(), dialKey{}, d))
-	resp, err := hop.Send(p.Base, hop.Copy(req), x.req)
+	l := hop.Leg{Request: x.Request.WithContext(context.WithValue(x.Request.Context(), dialKey{}, d))}
+	l.Bare()
+	first := l
+	resp, err := p.next.Send(p.Base, &first, x.Request)
 	if used := d.used.Swap(nil); used != nil && used.own {
 		d.known.Load().offered(used.session)
 	}
 	if _, ok := errors.AsType[*challenged](err); !ok {
 		return resp, err
 	}
-	second := hop.Copy(req)
-	var bodyErr error
-	if second.Body, bodyErr = hop.Replay(req); bodyErr != nil {
+	body, bodyErr := hop.Replay(l.Request)
+	if bodyErr != nil {
 		d.giveUp()
 		return nil, err
 	}
-	resp, err = hop.Send(p.Base, second, x.req)
+	l.SetBody(body)
+	resp, err = p.next.Send(p.Base, &l, x.Request)
 	d.giveUp() // there may have been a tunnel after all
 	return resp, err
 }
@@ -173,7 +176,7 @@ func (p *Proxy) GetProxyConnectHeader(ctx context.Context, _ *url.URL, target st
 	}
 	s, own := d.offer.Swap(nil), true
 	if s == nil {
-		s, own = d.known.Load().take(hop.Replayable(d.req))
+		s, own = d.known.Load().take(hop.Replayable(d.Request))
 	}
 	if s == nil {
 		return nil, nil

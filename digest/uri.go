@@ -1,10 +1,10 @@
 package digest
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/authtrip/authtrip/internal/hop"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -16,11 +16,11 @@ func path(u *url.URL) string {
 	return "/"
 }
 
-// appendURI appends the digest-uri of req, which is the request-target that
+// appendURI appends the digest-uri of l, which is the request-target that
 // net/http will send (RFC 9112 section 3.2): in origin-form or, to a proxy, in
 // absolute-form.
-func appendURI(b []byte, req *http.Request, absolute bool) []byte {
-	u := req.URL
+func appendURI(b []byte, l *hop.Leg, absolute bool) []byte {
+	u := l.Request.URL
 	if u.Opaque != "" {
 		if strings.HasPrefix(u.Opaque, "//") {
 			b = append(append(b, u.Scheme...), ':')
@@ -28,7 +28,7 @@ func appendURI(b []byte, req *http.Request, absolute bool) []byte {
 		b = append(b, u.Opaque...)
 	} else {
 		if absolute {
-			host := req.Host
+			host := l.Request.Host
 			if host == "" {
 				host = u.Host
 			}
@@ -39,8 +39,8 @@ func appendURI(b []byte, req *http.Request, absolute bool) []byte {
 		}
 		b = append(b, path(u)...)
 	}
-	if u.ForceQuery || u.RawQuery != "" {
-		b = append(append(b, '?'), u.RawQuery...)
+	if query := l.Query(); u.ForceQuery || query != "" {
+		b = append(append(b, '?'), query...)
 	}
 	return b
 }

@@ -33,32 +33,40 @@ type Bearer struct {
 	Base http.RoundTripper
 
 	header header
+	next   hop.Next
 }
 
 var errBearerSource = errors.New("transport: Bearer.Source is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	values, err := t.authorize(req)
-	switch {
-	case err != nil:
-		hop.CloseBody(req)
-		return nil, err
-	case values == nil:
-		return hop.Send(t.Base, req, req)
-	}
-	return hop.Send(t.Base, hop.With(req, hop.Authorization, values), req)
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
-// authorize returns the field's values, nil if req is to go as it is.
-func (t *Bearer) authorize(req *http.Request) ([]string, error) {
+var _ = hop.Register(func(t *Bearer, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Bearer) roundTrip(l *hop.Leg) (*http.Response, error) {
+	f, err := t.authorize(l)
+	switch {
+	case err != nil:
+		hop.CloseBody(l.Request)
+		return nil, err
+	case f == nil:
+		return t.next.Send(t.Base, l, l.Request)
+	}
+	l.Set(f)
+	return t.next.Send(t.Base, l, l.Request)
+}
+
+// authorize returns the field to send, nil if l is to go as it is.
+func (t *Bearer) authorize(l *hop.Leg) (*hop.Field, error) {
 	if t.Source == nil {
 		return nil, errBearerSource
 	}
-	if v, err := admit(req, hop.HasOwn(req, hop.Authorization), t.Audience, t.Source); v != attach {
+	if v, err := admit(l.Request, l.Own(hop.Authorization), t.Audience, t.Source); v != attach {
 		return nil, err
 	}
-	ctx, wait := hop.Waiting(req)
+	ctx, wait := hop.Waiting(l.Request)
 	defer wait.Stop()
 	token, err := call(ctx, "transport: Source", t.Source.Token)
 	if err != nil {
@@ -67,7 +75,7 @@ func (t *Bearer) authorize(req *http.Request) ([]string, error) {
 		}
 		return nil, err
 	}
-	return t.header.values("Source", token)
+	return t.header.field("Source", token)
 }
 
 // Wrap returns a Bearer like t around base; it is a [Middleware].

@@ -48,9 +48,20 @@ type Choose struct {
 	Base http.RoundTripper
 
 	once   sync.Once // guards by and err
-	by     []Func    // the decorators' RoundTrip: a function prints no fields
+	by     []*decorated
 	err    error
 	spaces space.Memory[atomic.Int64] // what is chosen
+	next   hop.Next
+}
+
+// A decorated is the RoundTripper of a Choice.
+type decorated struct {
+	rt http.RoundTripper
+	hop.Next
+}
+
+func (d *decorated) send(l *hop.Leg, caller *http.Request) (*http.Response, error) {
+	return d.Send(d.rt, l, caller)
 }
 
 // What is chosen is none, which is 0, or the index of a choice above whether it
@@ -71,13 +82,24 @@ type Choice struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
-	if marks.Of(req.Context()).Off() || hop.HasOwn(req, hop.Authorization) {
-		return hop.Send(t.Base, req, req)
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Choose, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Choose) roundTrip(l *hop.Leg) (*http.Response, error) {
+	req := l.Request
+	if marks.Of(req.Context()).Off() || l.Own(hop.Authorization) {
+		return t.next.Send(t.Base, l, req)
 	}
 	if h, _ := req.Context().Value(handedKey{}).(*handed); h != nil && h.by == t {
 		// This is a request of a decorator's own, not the one it was given.
-		ctx := context.WithValue(req.Context(), handedKey{}, nil)
-		return hop.Send(t, req.WithContext(ctx), req)
+		l.Request = req.WithContext(context.WithValue(req.Context(), handedKey{}, nil))
+		resp, err := t.roundTrip(l)
+		if resp != nil {
+			resp.Request = req
+		}
+		return resp, err
 	}
 	t.once.Do(t.decorate)
 	to, err := origin.Of(req.URL)
@@ -96,12 +118,14 @@ func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
 	var resp *http.Response
 	switch {
 	case choice == 0:
-		resp, err = hop.Send(t.Base, hop.Copy(req), req)
+		first := *l
+		first.Bare()
+		resp, err = t.next.Send(t.Base, &first, req)
 	case choice&known != 0:
-		resp, err = hop.Send(t.by[index(choice)], req, req)
+		resp, err = t.by[index(choice)].send(l, req)
 	default:
-		h := hand(t, req)
-		resp, err = hop.Send(t.by[index(choice)], h.req, req)
+		h := hand(t, l.Build())
+		resp, err = t.by[index(choice)].send(&hop.Leg{Request: h.req}, req)
 		if h.differs.Load() && memory.CompareAndSwap(choice, choice|known) {
 			choice |= known
 		}
@@ -124,7 +148,7 @@ func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !ok || strings.EqualFold(scheme, "Basic") && to.Scheme != "https" && !to.Loopback() {
 			continue
 		}
-		answer, state, err := t.answer(t.by[i], req, resp)
+		answer, state, err := t.answer(t.by[i], l.Build(), resp)
 		switch {
 		case err != nil:
 			return nil, err
@@ -144,17 +168,17 @@ func (t *Choose) decorate() {
 		return
 	}
 	t.err = errors.New("transport: a Middleware of Choose.Choices panicked")
-	by := make([]Func, len(t.Choices))
+	by := make([]*decorated, len(t.Choices))
 	for i, c := range t.Choices {
 		var rt http.RoundTripper
 		if c.Scheme != "" && c.Middleware != nil {
-			rt = c.Middleware(answering{t})
+			rt = c.Middleware(&answering{t})
 		}
 		if rt == nil {
 			t.err = fmt.Errorf("transport: Choose.Choices[%d] lacks a Scheme or a Middleware that returns a RoundTripper", i)
 			return
 		}
-		by[i] = rt.RoundTrip
+		by[i] = &decorated{rt: rt}
 	}
 	t.by, t.err = by, nil
 }
@@ -192,7 +216,7 @@ func hand(t *Choose, req *http.Request) *handed {
 
 // answer has a decorator answer a 401. The state says whether it had an
 // answer; if not, or if that could not be sent, resp is returned as it came.
-func (t *Choose) answer(by Func, req *http.Request, resp *http.Response) (_ *http.Response, state int64, err error) {
+func (t *Choose) answer(by *decorated, req *http.Request, resp *http.Response) (_ *http.Response, state int64, err error) {
 	h := hand(t, req)
 	h.resp, h.final = resp, !hop.Replayable(req)
 	if h.final {
@@ -214,7 +238,7 @@ func (t *Choose) answer(by Func, req *http.Request, resp *http.Response) (_ *htt
 			defer time.AfterFunc(maxHold, h.drop).Stop()
 		}
 	}
-	answer, err := hop.Send(by, h.req, req)
+	answer, err := by.send(&hop.Leg{Request: h.req}, req)
 	if h.final && errors.Is(err, errUnsendable) {
 		returned = true
 		return resp, known, nil
@@ -239,13 +263,21 @@ func (h *handed) drop() {
 // answering is the base of the decorators.
 type answering struct{ t *Choose }
 
-// RoundTrip gives the 401 that is on its way to a decorator in answer to what
+// RoundTrip implements [http.RoundTripper].
+func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
+	return a.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *answering, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+// roundTrip gives the 401 that is on its way to a decorator in answer to what
 // was rejected with it. Everything else goes to Base.
-func (a answering) RoundTrip(req *http.Request) (*http.Response, error) {
-	h, _ := req.Context().Value(handedKey{}).(*handed)
+func (a *answering) roundTrip(l *hop.Leg) (*http.Response, error) {
+	h, _ := l.Request.Context().Value(handedKey{}).(*handed)
 	if h == nil || h.by != a.t {
-		return hop.Base(a.t.Base).RoundTrip(req)
+		return a.t.next.Send(a.t.Base, l, l.Request)
 	}
+	req := l.Build()
 	if !same(req, h.req) {
 		h.differs.Store(true)
 	} else if h.resp != nil && !h.gone.Swap(true) {
@@ -262,12 +294,12 @@ func (a answering) RoundTrip(req *http.Request) (*http.Response, error) {
 	if h.resp != nil {
 		h.drop()
 	}
-	return hop.Base(a.t.Base).RoundTrip(req)
+	return a.t.next.Send(a.t.Base, &hop.Leg{Request: req}, l.Request)
 }
 
-func (a answering) Unwrap() http.RoundTripper { return hop.Base(a.t.Base) }
+func (a *answering) Unwrap() http.RoundTripper { return hop.Base(a.t.Base) }
 
-func (a answering) CloseIdleConnections() { hop.CloseIdle(a.t.Base) }
+func (a *answering) CloseIdleConnections() { hop.CloseIdle(a.t.Base) }
 
 // same reports whether the server would see no difference between a and b.
 func same(a, b *http.Request) bool {

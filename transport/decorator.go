@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/authtrip/authtrip/internal/field"
+	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
@@ -55,17 +56,16 @@ type header struct {
 
 type authorization struct {
 	scheme, token string
-	values        []string
+	field         *hop.Field
 }
 
-// values returns what goes into the field for a token of from (RFC 6750
-// section 2.1). The slice is shared and must not be modified.
-func (h *header) values(from string, token *oauth2.Token) ([]string, error) {
+// field returns the field for a token of from (RFC 6750 section 2.1).
+func (h *header) field(from string, token *oauth2.Token) (*hop.Field, error) {
 	if token == nil {
 		return nil, errors.New("transport: " + from + " returned neither a token nor an error")
 	}
 	if a := h.last.Load(); a != nil && a.token == token.AccessToken && a.scheme == token.TokenType {
-		return a.values, nil
+		return a.field, nil
 	}
 	switch {
 	case token.AccessToken == "":
@@ -78,10 +78,10 @@ func (h *header) values(from string, token *oauth2.Token) ([]string, error) {
 	a := &authorization{
 		scheme: token.TokenType,
 		token:  token.AccessToken,
-		values: []string{token.Type() + " " + token.AccessToken},
+		field:  hop.NewField(hop.Authorization, token.Type()+" "+token.AccessToken),
 	}
 	h.last.Store(a)
-	return a.values, nil
+	return a.field, nil
 }
 
 // call asks a Source, and makes an error of a panic in it.

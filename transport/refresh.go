@@ -92,6 +92,7 @@ type Refresh struct {
 	header header
 	owed   owed
 	steps  steps
+	next   hop.Next
 }
 
 // A RenewalError says that a token was rejected, for this request or for one
@@ -127,24 +128,32 @@ var errRefreshSource = errors.New("transport: Refresh.Source is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, values, err := t.authorize(req)
+	return t.roundTrip(&hop.Leg{Request: req})
+}
+
+var _ = hop.Register(func(t *Refresh, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
+
+func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
+	req := l.Request
+	token, f, err := t.authorize(l)
 	switch {
 	case err != nil:
 		hop.CloseBody(req)
 		return nil, err
-	case values == nil:
-		return hop.Send(t.Base, req, req)
+	case token == nil:
+		return t.next.Send(t.Base, l, req)
 	}
-	source := req // of the attempts' bodies
 	if t.ReplayBuffer > 0 && !hop.Replayable(req) && req.ContentLength <= t.ReplayBuffer {
 		ctx, wait := hop.Waiting(req)
-		source, err = buffer(ctx, req, t.ReplayBuffer)
+		l.Request, err = buffer(ctx, req, t.ReplayBuffer)
 		wait.Stop()
 		if err != nil {
 			return nil, err
 		}
 	}
-	resp, err := hop.Send(t.Base, t.attempt(source, token, values, false), req)
+	first := *l
+	t.put(&first, token, f, false)
+	resp, err := t.next.Send(t.Base, &first, req)
 	if err != nil {
 		return nil, err
 	}
@@ -158,23 +167,24 @@ func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	r := newRejection(token, resp)
-	if !hop.Replayable(source) {
+	if !hop.Replayable(l.Request) {
 		if demand == nil {
 			t.owed.add(r)
 		}
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
 		return resp, nil
 	}
-	return t.again(req, source, resp, r, demand)
+	return t.again(req, l, resp, r, demand)
 }
 
-// authorize returns the token to send and the field's values, nil if req is to
-// go as it is.
-func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) {
+// authorize returns the token to send, nil if l is to go as it is, and its field,
+// nil if the token goes elsewhere.
+func (t *Refresh) authorize(l *hop.Leg) (*oauth2.Token, *hop.Field, error) {
+	req := l.Request
 	if t.Source == nil {
 		return nil, nil, errRefreshSource
 	}
-	own := t.carrier() == nil && hop.HasOwn(req, hop.Authorization)
+	own := t.carrier() == nil && l.Own(hop.Authorization)
 	if v, err := admit(req, own, t.Audience, t.Source, t); v != attach {
 		if v == withheld {
 			t.emit(req, Event{Kind: EventWithheld})
@@ -193,23 +203,23 @@ func (t *Refresh) authorize(req *http.Request) (*oauth2.Token, []string, error) 
 	if r := t.owed.of(token); r != nil {
 		return t.settle(ctx, req, r)
 	}
-	values, err := t.values(token)
-	return token, values, err
+	f, err := t.field(token)
+	return token, f, err
 }
 
 // settle has the token renewed that an earlier request, which could not be
 // sent again, found rejected.
-func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (*oauth2.Token, []string, error) {
+func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (*oauth2.Token, *hop.Field, error) {
 	start := time.Now()
-	token, values, err := t.renew(ctx, r.token)
+	token, f, err := t.renew(ctx, r.token)
 	_, later := errors.AsType[*tokensource.RetryError](err)
 	if later || errors.Is(err, tokensource.ErrUnchanged) {
 		// It was another request that was rejected; this one may fare better.
-		values, err := t.values(r.token)
+		f, err := t.field(r.token)
 		if !later {
 			t.owed.remove(r)
 		}
-		return r.token, values, err
+		return r.token, f, err
 	}
 	if err != nil {
 		t.emit(req, Event{
@@ -219,7 +229,7 @@ func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (
 		return nil, nil, r.failed(err)
 	}
 	t.owed.remove(r)
-	return token, values, nil
+	return token, f, nil
 }
 
 // carrier returns the Source if it puts its tokens elsewhere, else nil.
@@ -228,26 +238,25 @@ func (t *Refresh) carrier() carry.Carrier {
 	return c
 }
 
-// values returns what goes into the field for a token of Source: nothing, but not
-// nil, if that goes elsewhere.
-func (t *Refresh) values(token *oauth2.Token) ([]string, error) {
+// field returns the field for a token of Source, nil if that goes elsewhere.
+func (t *Refresh) field(token *oauth2.Token) (*hop.Field, error) {
 	if t.carrier() != nil && token != nil {
-		return []string{}, nil
+		return nil, nil
 	}
-	return t.header.values("Source", token)
+	return t.header.field("Source", token)
 }
 
-// attempt returns a copy of source with the token.
-func (t *Refresh) attempt(source *http.Request, token *oauth2.Token, values []string, again bool) *http.Request {
+// put puts the token onto an attempt.
+func (t *Refresh) put(l *hop.Leg, token *oauth2.Token, f *hop.Field, again bool) {
 	if c := t.carrier(); c != nil {
-		return c.Carry(carry.Attempt{Request: source, Token: token, Again: again})
+		*l = c.Carry(carry.Attempt{Leg: *l, Token: token, Again: again})
+	} else {
+		l.Set(f)
 	}
-	return hop.With(source, hop.Authorization, values)
 }
 
-// renew returns a token other than rejected with the field's values, or an
-// error.
-func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, []string, error) {
+// renew returns a token other than rejected with its field, or an error.
+func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, *hop.Field, error) {
 	token, err := call(ctx, "transport: Source", func(ctx context.Context) (*oauth2.Token, error) {
 		return t.Source.Renew(ctx, rejected)
 	})
@@ -257,13 +266,13 @@ func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 	if err != nil {
 		return nil, nil, err
 	}
-	values, err := t.values(token)
-	return token, values, err
+	f, err := t.field(token)
+	return token, f, err
 }
 
 // again gets another token, a renewed one or one that meets the demand, and
 // makes the second attempt.
-func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejection, demand *StepUp) (*http.Response, error) {
+func (t *Refresh) again(req *http.Request, l *hop.Leg, resp *http.Response, r *rejection, demand *StepUp) (*http.Response, error) {
 	e := Event{Kind: EventRejected, StatusCode: r.status, Generation: t.generation(r.token)}
 	if demand != nil {
 		e.Kind = EventStepUp
@@ -272,7 +281,7 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 	h := hold(resp)
 	start := time.Now()
 	ctx, wait := hop.Waiting(req)
-	token, values, err := t.another(ctx, r.token, demand)
+	token, f, err := t.another(ctx, r.token, demand)
 	wait.Stop()
 	e.Duration = time.Since(start)
 	if errors.Is(err, tokensource.ErrUnchanged) {
@@ -286,14 +295,16 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 		t.emit(req, e)
 		return nil, r.failed(err)
 	}
-	second := t.attempt(source, token, values, true)
-	if second.Body, err = hop.Replay(source); err != nil {
+	body, err := hop.Replay(l.Request)
+	if err != nil {
 		e.Kind, e.Err = EventNotReplayable, err
 		t.emit(req, e)
 		return h.restore(), nil
 	}
 	h.discard()
-	resp, err = hop.Send(t.Base, second, req)
+	l.SetBody(body)
+	t.put(l, token, f, true)
+	resp, err = t.next.Send(t.Base, l, req)
 	e.Kind, e.StatusCode, e.Generation, e.Err = EventReplayed, 0, t.generation(token), err
 	if err == nil {
 		e.StatusCode = resp.StatusCode
@@ -305,7 +316,7 @@ func (t *Refresh) again(req, source *http.Request, resp *http.Response, r *rejec
 	return resp, err
 }
 
-func (t *Refresh) another(ctx context.Context, old *oauth2.Token, demand *StepUp) (*oauth2.Token, []string, error) {
+func (t *Refresh) another(ctx context.Context, old *oauth2.Token, demand *StepUp) (*oauth2.Token, *hop.Field, error) {
 	if demand == nil {
 		return t.renew(ctx, old)
 	}

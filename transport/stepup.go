@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authtrip/authtrip/challenge"
+	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/internal/rescue"
 	"github.com/authtrip/authtrip/tokensource"
@@ -91,7 +92,7 @@ type steps struct {
 type step struct {
 	demand     string
 	old, token *oauth2.Token
-	values     []string
+	field      *hop.Field
 }
 
 func (s *steps) list() []step {
@@ -127,12 +128,11 @@ func (s *steps) forget(token *oauth2.Token) {
 	s.met.Store(&met)
 }
 
-// stepUp returns a token that meets d, where old did not, and the field's
-// values.
-func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oauth2.Token, []string, error) {
+// stepUp returns a token that meets d, where old did not, and its field.
+func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oauth2.Token, *hop.Field, error) {
 	demand := fmt.Sprintf("%+v", *d)
 	if st, ok := t.steps.find(old, demand); ok {
-		return st.token, st.values, nil
+		return st.token, st.field, nil
 	}
 	flight := t.steps.flights.DoChan(fmt.Sprintf("%p %s", old, demand), func() (any, error) {
 		if st, ok := t.steps.find(old, demand); ok {
@@ -149,7 +149,7 @@ func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oa
 			err = tokensource.ErrUnchanged
 		}
 		if err == nil {
-			st.values, err = t.header.values("OnStepUp", st.token)
+			st.field, err = t.header.field("OnStepUp", st.token)
 		}
 		if err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oa
 	select {
 	case result := <-flight:
 		st, _ := result.Val.(step)
-		return st.token, st.values, result.Err
+		return st.token, st.field, result.Err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}

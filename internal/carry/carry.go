@@ -4,20 +4,19 @@
 package carry
 
 import (
-	"net/http"
-
+	"github.com/authtrip/authtrip/internal/hop"
 	"golang.org/x/oauth2"
 )
 
 // A Carrier is a Source that does.
 type Carrier interface {
-	// Carry returns a copy of the attempt's request with the credential on it.
-	Carry(Attempt) *http.Request
+	// Carry returns what the attempt is to send, with the credential on it.
+	Carry(Attempt) hop.Leg
 }
 
 // An Attempt is one of at most two to send a request.
 type Attempt struct {
-	*http.Request // the caller's, or one like it whose body can be had again
-	Token         *oauth2.Token
-	Again         bool // it is the second
+	hop.Leg // the caller's, or one like it whose body can be had again
+	Token   *oauth2.Token
+	Again   bool // it is the second
 }

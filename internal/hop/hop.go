@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
 )
@@ -34,23 +33,24 @@ func All(req *http.Request, f func(*http.Request) bool) bool {
 	return false
 }
 
-// HasOwn reports whether the caller itself put a credential into the header
+// hasOwn reports whether the caller itself put a credential into the header
 // field name, in canonical spelling, of req: on this hop or on the first of
-// its chain, where net/http may have dropped it since.
-func HasOwn(req *http.Request, name string) bool {
-	value := get(req.Header, name)
+// its chain, where net/http may have dropped it since; and whether req has the
+// field in some spelling, with whatever value.
+func hasOwn(req *http.Request, name string) (own, spelled bool) {
+	value, spelled := get(req.Header, name)
 	if req.Response == nil {
-		return value != ""
+		return value != "", spelled
 	}
 	if value != "" && !(name == Authorization && value == userinfo(req)) {
-		return true
+		return true, spelled
 	}
-	own := false
 	All(req, func(r *http.Request) bool {
-		own = r.Response == nil && get(r.Header, name) != ""
+		first, _ := get(r.Header, name)
+		own = r.Response == nil && first != ""
 		return true
 	})
-	return own
+	return own, spelled
 }
 
 // userinfo returns what http.Client makes of userinfo in req's URL. On a
@@ -64,44 +64,19 @@ func userinfo(req *http.Request) string {
 }
 
 // get returns the first value of name that is not empty, in any spelling of
-// name: a raw map key goes onto the wire as well.
-func get(h http.Header, name string) string {
+// name, and whether there is any field of it: a raw map key goes onto the wire as well.
+func get(h http.Header, name string) (value string, spelled bool) {
 	for key, values := range h {
 		if len(key) == len(name) && strings.EqualFold(key, name) {
+			spelled = true
 			for _, v := range values {
 				if v != "" {
-					return v
+					return v, true
 				}
 			}
 		}
 	}
-	return ""
-}
-
-// Copy returns a copy of req to be sent. Only the struct and the header map are
-// new: Request.Clone would copy the Trailer too, and what the caller fills in
-// while its body is read would be lost.
-func Copy(req *http.Request) *http.Request {
-	r := *req
-	r.Header = maps.Clone(req.Header)
-	return &r
-}
-
-// With returns a Copy of req with the header field name, in canonical spelling,
-// holding values, which is shared between requests; its capacity must be its
-// length.
-func With(req *http.Request, name string, values []string) *http.Request {
-	r := Copy(req)
-	if r.Header == nil {
-		r.Header = make(http.Header, 1)
-	}
-	for key := range r.Header {
-		if len(key) == len(name) && strings.EqualFold(key, name) {
-			delete(r.Header, key)
-		}
-	}
-	r.Header[name] = values
-	return r
+	return "", spelled
 }
 
 // CloseBody closes req's body, for a return before any attempt was made.

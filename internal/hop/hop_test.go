@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/authtrip/authtrip/internal/hop"
-	"github.com/google/go-cmp/cmp"
 )
 
 // chain links requests as http.Client does on redirects, and returns the last.
@@ -34,7 +33,7 @@ func located(auth string) *http.Request {
 
 const basic = "Basic dXNlcjpwdw==" // user:pw
 
-func TestHasOwn(t *testing.T) {
+func TestOwn(t *testing.T) {
 	broken := with("Authorization", "x")
 	broken.Response = &http.Response{}
 	noURL := chain(plain(), with("Authorization", basic))
@@ -74,7 +73,8 @@ func TestHasOwn(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := hop.HasOwn(tt.req, tt.field); got != tt.want {
+			l := hop.Leg{Request: tt.req}
+			if got := l.Own(tt.field); got != tt.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -111,38 +111,6 @@ func TestAll(t *testing.T) {
 			got := hop.All(tt.req, func(*http.Request) bool { calls++; return calls != tt.until })
 			if got != tt.want || calls != tt.calls {
 				t.Errorf("got %v after %d calls, want %v after %d", got, calls, tt.want, tt.calls)
-			}
-		})
-	}
-}
-
-func TestWith(t *testing.T) {
-	values := []string{"ours"}
-	tests := []struct {
-		name   string
-		header http.Header
-		want   http.Header
-	}{
-		{"nil", nil, http.Header{"X-Key": {"ours"}}},
-		{"empty", http.Header{}, http.Header{"X-Key": {"ours"}}},
-		{"others", http.Header{"Accept": {"a", "b"}, "x-keys": {"c"}}, http.Header{"Accept": {"a", "b"}, "x-keys": {"c"}, "X-Key": {"ours"}}},
-		{"every spelling", http.Header{"X-Key": {"a"}, "x-key": {"b"}, "X-KEY": nil}, http.Header{"X-Key": {"ours"}}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			before := tt.header.Clone()
-			req := &http.Request{Header: tt.header, Trailer: http.Header{"X-Sum": nil}, Body: http.NoBody}
-			got := hop.With(req, "X-Key", values)
-			if diff := cmp.Diff(tt.want, got.Header); diff != "" {
-				t.Errorf("header (-want +got):\n%s", diff)
-			}
-			got.Header["X-New"] = nil
-			got.Trailer.Set("X-Sum", "42")
-			if diff := cmp.Diff(before, req.Header); diff != "" || got == req {
-				t.Errorf("the request's own header (-before +after):\n%s", diff)
-			}
-			if req.Trailer.Get("X-Sum") != "42" || got.Body != http.NoBody {
-				t.Error("Trailer or Body is not shared")
 			}
 		})
 	}

@@ -1,0 +1,175 @@
+package hop
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxFields is how many fields a Leg has room for. A copy is made early for more.
+const maxFields = 6
+
+// A Leg is a request on its way through a run of decorators, one of ours inside
+// the other: the request that the outermost was given, which nobody modifies, and what they
+// want to send beyond it. The copy that has both is made where the run ends,
+// once, and a decorator that sends twice keeps a copy of the Leg. The zero value with a
+// Request is that request as it is.
+type Leg struct {
+	Request *http.Request
+
+	query  string
+	change change
+	absent string // a field name that Request has in no spelling
+	n      int
+	fields [maxFields]*Field
+}
+
+type change uint8
+
+const (
+	bare    change = 1 << iota // send a copy, whatever else there is
+	queried                    // query replaces the URL's RawQuery
+)
+
+// A Field is a header field that is finished, and shared between requests. Name is
+// in canonical spelling, and the capacity of Values is its length.
+type Field struct {
+	Name   string
+	Values []string
+}
+
+// NewField returns a field with one value, in one allocation.
+func NewField(name, value string) *Field {
+	f := &struct {
+		Field
+		value [1]string
+	}{Field{Name: name}, [1]string{value}}
+	f.Values = f.value[:]
+	return &f.Field
+}
+
+// Own reports what HasOwn does, of l; what a decorator has put into the field
+// name counts as the caller's own.
+func (l *Leg) Own(name string) bool {
+	if l.field(name) >= 0 {
+		return true
+	}
+	own, spelled := hasOwn(l.Request, name)
+	if !spelled {
+		l.absent = name
+	}
+	return own
+}
+
+// field returns the index of what a decorator has put into the field name, or -1.
+func (l *Leg) field(name string) int {
+	for i, f := range l.fields[:l.n] {
+		if f.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// Cookies returns the values of l's Cookie fields, which must not be modified.
+func (l *Leg) Cookies() []string {
+	if i := l.field(Cookie); i >= 0 {
+		return l.fields[i].Values
+	}
+	return Cookies(l.Request.Header)
+}
+
+// Query returns the RawQuery of l's URL, which is not nil.
+func (l *Leg) Query() string {
+	if l.change&queried != 0 {
+		return l.query
+	}
+	return l.Request.URL.RawQuery
+}
+
+// Set puts f in the place of any field of that name, in any spelling.
+func (l *Leg) Set(f *Field) {
+	if i := l.field(f.Name); i >= 0 {
+		l.fields[i] = f
+		return
+	}
+	if l.n == maxFields {
+		*l = Leg{Request: l.Build()}
+	}
+	l.fields[l.n] = f
+	l.n++
+}
+
+// SetQuery replaces the RawQuery of l's URL.
+func (l *Leg) SetQuery(query string) { l.query, l.change = query, l.change|queried }
+
+// SetBody replaces l's body.
+func (l *Leg) SetBody(body io.ReadCloser) {
+	if body != l.Request.Body {
+		r := *l.Request
+		r.Body, l.Request = body, &r
+	}
+}
+
+// Bare has l sent as a copy even if nothing is added.
+func (l *Leg) Bare() { l.change |= bare }
+
+// Build returns what is to be sent. Only the struct and the header map are new:
+// Request.Clone would copy the Trailer too, and what the caller fills in while its
+// body is read would be lost.
+func (l *Leg) Build() *http.Request {
+	if l.n == 0 && l.change == 0 {
+		return l.Request
+	}
+	var r *http.Request
+	if l.change&queried == 0 {
+		r = new(http.Request)
+		*r = *l.Request
+	} else {
+		r = withQuery(l.Request, l.query)
+	}
+	r.Header = l.header()
+	return r
+}
+
+func (l *Leg) header() http.Header {
+	from := l.Request.Header
+	if l.n == 0 {
+		return maps.Clone(from)
+	}
+	h := roomy(from, l.n)
+	for _, f := range l.fields[:l.n] {
+		if f.Name != l.absent {
+			for key := range from {
+				if len(key) == len(f.Name) && strings.EqualFold(key, f.Name) {
+					delete(h, key)
+				}
+			}
+		}
+		h[f.Name] = f.Values
+	}
+	return h
+}
+
+// roomy returns a copy of h that more fields fit into.
+func roomy(h http.Header, more int) http.Header {
+	if n := len(h) + more; len(h) == 0 || n > 8 {
+		c := make(http.Header, n)
+		maps.Copy(c, h)
+		return c
+	}
+	return maps.Clone(h)
+}
+
+// withQuery returns a copy of req, and of its URL, which has another query.
+func withQuery(req *http.Request, query string) *http.Request {
+	c := &struct {
+		r http.Request
+		u url.URL
+	}{*req, *req.URL} // one allocation for both
+	c.u.RawQuery = query
+	c.r.URL = &c.u
+	return &c.r
+}
