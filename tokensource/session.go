@@ -31,8 +31,8 @@ const (
 //
 // # Reading
 //
-// While the token is good, Token is one atomic load and one look at the wall
-// clock. Shortly before the token expires (half its lifetime, 5 minutes at
+// While the token is good, Token is two atomic loads and one look at the clock: the
+// monotonic one, which the wall clock sets right every second. Shortly before the token expires (half its lifetime, 5 minutes at
 // most, less some jitter), the next call of Token starts a renewal in the
 // background and does not wait for it. Nothing runs, no goroutine and no
 // timer, while nobody asks.
@@ -89,6 +89,7 @@ type Session struct {
 	OnEvent func(context.Context, Event)
 
 	state  atomic.Pointer[state]
+	glance atomic.Pointer[glance]
 	flight singleflight.Group
 	abort  atomic.Pointer[abort]
 
@@ -110,6 +111,16 @@ type abort struct {
 	cancel context.CancelFunc
 }
 
+// A glance at the wall clock found that st is good for a while. The monotonic clock
+// tells when that is over, which costs half as much to read but may stand still while
+// a laptop sleeps: hence for a second at most.
+type glance struct {
+	st    *state
+	until time.Duration // since started
+}
+
+var started = time.Now()
+
 // errAgain ends a renewal whose premise has gone: look at the state again.
 var errAgain = errors.New("tokensource: state has changed")
 
@@ -128,12 +139,15 @@ func (s *Session) load() *state {
 // The errors are [ErrNoToken], [ErrReauthRequired], a [*RetryError] and those
 // of ctx, wrapped.
 func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
-	if st := s.state.Load(); st != nil && time.Now().UnixNano() < st.next {
-		return st.token, nil
+	if g := s.glance.Load(); g != nil && time.Since(started) < g.until && g.st == s.state.Load() {
+		return g.st.token, nil
 	}
 	for {
 		st, now := s.load(), time.Now().UnixNano()
 		switch {
+		case now < st.next:
+			s.glance.Store(&glance{st, time.Since(started) + time.Duration(min(st.next-now, int64(time.Second)))})
+			return st.token, nil
 		case st.dead:
 			s.lookForSignIn(ctx, st, now)
 			return nil, st.err

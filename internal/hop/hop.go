@@ -3,6 +3,7 @@
 package hop
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -33,24 +34,15 @@ func All(req *http.Request, f func(*http.Request) bool) bool {
 	return false
 }
 
-// hasOwn reports whether the caller itself put a credential into the header
-// field name, in canonical spelling, of req: on this hop or on the first of
-// its chain, where net/http may have dropped it since; and whether req has the
-// field in some spelling, with whatever value.
-func hasOwn(req *http.Request, name string) (own, spelled bool) {
-	value, spelled := get(req.Header, name)
-	if req.Response == nil {
-		return value != "", spelled
-	}
-	if value != "" && !(name == Authorization && value == userinfo(req)) {
-		return true, spelled
-	}
+// firstHas reports whether the first request of the redirect chain before req had
+// the field name with a value, which net/http may have dropped since.
+func firstHas(req *http.Request, name string) (has bool) {
 	All(req, func(r *http.Request) bool {
-		first, _ := get(r.Header, name)
-		own = r.Response == nil && first != ""
+		value, _, _ := get(r.Header, name)
+		has = r.Response == nil && value != ""
 		return true
 	})
-	return own, spelled
+	return has
 }
 
 // userinfo returns what http.Client makes of userinfo in req's URL. On a
@@ -63,20 +55,22 @@ func userinfo(req *http.Request) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(req.URL.User.Username()+":"+password))
 }
 
-// get returns the first value of name that is not empty, in any spelling of
-// name, and whether there is any field of it: a raw map key goes onto the wire as well.
-func get(h http.Header, name string) (value string, spelled bool) {
-	for key, values := range h {
-		if len(key) == len(name) && strings.EqualFold(key, name) {
-			spelled = true
-			for _, v := range values {
-				if v != "" {
-					return v, true
-				}
-			}
+// get returns the first value of name that is not empty, in any spelling of name,
+// whether there is any field of it, a raw map key goes onto the wire as well, and
+// the bits of all names in h, with one more so that there are some.
+func get(h http.Header, name string) (value string, spelled bool, lengths uint64) {
+	lengths = 1
+	for key := range h {
+		lengths |= bit(key)
+		if len(key) != len(name) || !strings.EqualFold(key, name) {
+			continue
+		}
+		spelled = true
+		for _, v := range h[key] {
+			value = cmp.Or(value, v)
 		}
 	}
-	return "", spelled
+	return value, spelled, lengths
 }
 
 // CloseBody closes req's body, for a return before any attempt was made.

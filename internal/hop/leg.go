@@ -19,11 +19,12 @@ const maxFields = 6
 type Leg struct {
 	Request *http.Request
 
-	query  string
-	change change
-	absent string // a field name that Request has in no spelling
-	n      int
-	fields [maxFields]*Field
+	query   string
+	change  change
+	lengths uint64 // of the names in Request's header, once they were looked at
+	absent  string // a name that is not among them, in any spelling
+	n       int
+	fields  [maxFields]*Field
 }
 
 type change uint8
@@ -50,18 +51,34 @@ func NewField(name, value string) *Field {
 	return &f.Field
 }
 
-// Own reports what HasOwn does, of l; what a decorator has put into the field
-// name counts as the caller's own.
+// Own reports whether the caller itself put a credential into the header field
+// name, in canonical spelling: on this hop or on the first of its redirect chain. What
+// a decorator has put there counts as the caller's own.
 func (l *Leg) Own(name string) bool {
 	if l.field(name) >= 0 {
 		return true
 	}
-	own, spelled := hasOwn(l.Request, name)
+	value, spelled := l.get(name)
 	if !spelled {
 		l.absent = name
 	}
-	return own
+	return value != "" && (l.Request.Response == nil || name != Authorization || value != userinfo(l.Request)) ||
+		l.Request.Response != nil && firstHas(l.Request, name)
 }
+
+// get is get of Request's header. One look at all of it serves a run: a name that no
+// other is as long as is not there.
+func (l *Leg) get(name string) (value string, spelled bool) {
+	switch {
+	case l.lengths == 0:
+		value, spelled, l.lengths = get(l.Request.Header, name)
+	case l.lengths&bit(name) != 0:
+		value, spelled, _ = get(l.Request.Header, name)
+	}
+	return value, spelled
+}
+
+func bit(name string) uint64 { return 1 << min(len(name), 63) }
 
 // field returns the index of what a decorator has put into the field name, or -1.
 func (l *Leg) field(name string) int {
@@ -77,6 +94,9 @@ func (l *Leg) field(name string) int {
 func (l *Leg) Cookies() []string {
 	if i := l.field(Cookie); i >= 0 {
 		return l.fields[i].Values
+	}
+	if l.lengths != 0 && l.lengths&bit(Cookie) == 0 {
+		return nil
 	}
 	return Cookies(l.Request.Header)
 }
@@ -141,7 +161,7 @@ func (l *Leg) header() http.Header {
 	}
 	h := roomy(from, l.n)
 	for _, f := range l.fields[:l.n] {
-		if f.Name != l.absent {
+		if f.Name != l.absent && (l.lengths == 0 || l.lengths&bit(f.Name) != 0) {
 			for key := range from {
 				if len(key) == len(f.Name) && strings.EqualFold(key, f.Name) {
 					delete(h, key)
@@ -153,14 +173,19 @@ func (l *Leg) header() http.Header {
 	return h
 }
 
-// roomy returns a copy of h that more fields fit into.
+// roomy returns a copy of h that more fields fit into. maps.Clone is the fastest,
+// but makes a map as full as h is; to grow costs more than to begin with room for all.
 func roomy(h http.Header, more int) http.Header {
-	if n := len(h) + more; len(h) == 0 || n > 8 {
-		c := make(http.Header, n)
-		maps.Copy(c, h)
-		return c
+	room := 8
+	for room < len(h) {
+		room = max(14, 2*room-2)
 	}
-	return maps.Clone(h)
+	if h != nil && len(h)+more <= room {
+		return maps.Clone(h)
+	}
+	c := make(http.Header, len(h)+more)
+	maps.Copy(c, h)
+	return c
 }
 
 // withQuery returns a copy of req, and of its URL, which has another query.

@@ -47,6 +47,23 @@ func Of(u *url.URL) (Origin, error) {
 	return o, nil
 }
 
+// Plain reports whether u is an https URL of which it can be told without a closer
+// look that Of returns no error for it.
+func Plain(u *url.URL) bool {
+	if u == nil || u.Scheme != "https" || u.Host == "" {
+		return false
+	}
+	switch u.Host[0] {
+	case '.', ':', '[':
+		return false
+	}
+	var all byte
+	for i := range len(u.Host) {
+		all |= u.Host[i]
+	}
+	return all < utf8.RuneSelf
+}
+
 func normalHost(host string) (string, error) {
 	plain := true
 	for i := range len(host) {

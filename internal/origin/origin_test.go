@@ -100,3 +100,32 @@ func TestLoopback(t *testing.T) {
 		}
 	}
 }
+
+// What is Plain has an origin, whatever the host is.
+func FuzzPlain(f *testing.F) {
+	for _, host := range []string{"example.com", "a_b.Example.com:8443", "", ".", "..", ":", ":443", "[]", "[]:443", "[::1]:443", "a:b:c", "bücher.example", "\xff", "。"} {
+		f.Add("https", host)
+		f.Add("http", host)
+	}
+	f.Fuzz(func(t *testing.T, scheme, host string) {
+		u := &url.URL{Scheme: scheme, Host: host}
+		plain := origin.Plain(u)
+		o, err := origin.Of(u)
+		if plain && (err != nil || o.Scheme != "https") {
+			t.Errorf("%q is plain, and its origin is %v, %v", u, o, err)
+		}
+	})
+}
+
+func TestPlain(t *testing.T) {
+	for host, want := range map[string]bool{
+		"example.com": true, "A_b.example.com:8443": true, "192.0.2.1": true, "[::1]": false, "": false, ":1": false, ".": false, "bücher.example": false,
+	} {
+		if got := origin.Plain(&url.URL{Scheme: "https", Host: host}); got != want {
+			t.Errorf("%q: got %v", host, got)
+		}
+	}
+	if origin.Plain(nil) || origin.Plain(&url.URL{Scheme: "http", Host: "example.com"}) {
+		t.Error("nil, or http, is plain")
+	}
+}

@@ -114,7 +114,7 @@ var mutants = []mutant{
 	},
 	{
 		"transport/refresh.go", "a request is sent again with the body that was read",
-		"if second.Body, err = hop.Replay(source); err != nil {", "if second.Body = source.Body; err != nil {",
+		"body, err := hop.Replay(l.Request)", "body, err := l.Request.Body, error(nil)",
 	},
 	{
 		"transport/refresh.go", "a rejection that could not be answered is forgotten",
@@ -122,7 +122,7 @@ var mutants = []mutant{
 	},
 	{
 		"transport/refresh.go", "the body of a request that is not sent is left open",
-		"\tcase err != nil:\n\t\thop.CloseBody(req)\n\t\treturn nil, err\n\tcase values == nil:", "\tcase err != nil:\n\t\treturn nil, err\n\tcase values == nil:",
+		"\tcase err != nil:\n\t\thop.CloseBody(req)\n\t\treturn nil, err\n\tcase token == nil:", "\tcase err != nil:\n\t\treturn nil, err\n\tcase token == nil:",
 	},
 	{
 		"transport/refresh.go", "a rejection is returned although it can be answered",
