@@ -15,7 +15,7 @@ COVERED  := transport tokensource basic apikey challenge digest cookiejar authte
 
 export GOFLAGS := -mod=readonly
 
-.PHONY: help demo test race fuzz cover lint fmt bench redis integration peers simulate mutants
+.PHONY: help demo test race fuzz cover lint fmt bench benchtest microbench redis integration peers simulate mutants
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -62,11 +62,18 @@ lint: bin/staticcheck-$(STATICCHECK) bin/gofumpt-$(GOFUMPT) ## vet, for other sy
 	cd redisstore && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 	cd integration && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 	cd integration/peers && go vet ./... && go fix -diff ./... && ../../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
+	cd bench && go vet ./... && go fix -diff ./... && ../bin/staticcheck-$(STATICCHECK) ./... && go mod tidy -diff
 
 fmt: bin/gofumpt-$(GOFUMPT) ## format the code
 	bin/gofumpt-$(GOFUMPT) -w .
 
-bench: ## the benchmarks, with allocations
+bench: ## beside the peers: writes BENCHMARKS.md and docs/rollover.svg; takes minutes, on a machine with nothing else to do
+	cd bench && go run . -page ../BENCHMARKS.md -plot ../docs/rollover.svg
+
+benchtest: ## that the rows of bench/ are honest, and that all of it runs
+	cd bench && go test -shuffle=on -count=$(COUNT) ./... && go run . -quick >/dev/null
+
+microbench: ## the benchmarks of each package, with allocations
 	go test -run='^$$' -bench=. -benchmem ./...
 	cd redisstore && go test -run='^$$' -bench=. -benchmem ./...
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 type issuer struct {
 	lifetime time.Duration // zero means an hour
 	takes    time.Duration // an exchange
+	early    time.Duration // how long before expiry a token is to be renewed, 10 ms if zero
 	hang     chan struct{} // if not nil, an exchange ends when it is closed, and not before
 
 	mu        sync.Mutex
@@ -31,26 +33,24 @@ const hour = time.Hour
 func (i *issuer) issue(ctx context.Context) (string, time.Time, error) {
 	i.mu.Lock()
 	i.exchanges++
-	n, lifetime := i.exchanges, i.lifetime
+	n, expiry, takes, hang := i.exchanges, time.Now().Add(cmp.Or(i.lifetime, hour)), i.takes, i.hang
 	i.mu.Unlock()
-	if lifetime == 0 {
-		lifetime = hour
-	}
-	expiry := time.Now().Add(lifetime)
-	if i.takes > 0 || i.hang != nil {
-		after := time.After(i.takes)
-		if i.hang != nil {
+	if takes > 0 || hang != nil {
+		after := time.After(takes)
+		if hang != nil {
 			after = nil
 		}
 		select {
 		case <-after:
-		case <-i.hang:
+		case <-hang:
 		case <-ctx.Done():
 			return "", time.Time{}, ctx.Err()
 		}
 	}
 	return fmt.Sprint("token-", n), expiry, nil
 }
+
+func (i *issuer) earlier() time.Duration { return cmp.Or(i.early, 10*time.Millisecond) }
 
 func (i *issuer) count() int {
 	i.mu.Lock()

@@ -1,12 +1,41 @@
-// Command bench measures authtrip beside its peers and writes BENCHMARKS.md and the plot.
+// Command bench measures authtrip beside other modules that put credentials on
+// requests, and writes what it found as a page and a plot.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
+	"runtime"
 	"time"
 )
+
+var (
+	page  = flag.String("page", "", "the `file` to write the tables to, if not to standard output")
+	plot  = flag.String("plot", "", "the `file` to draw the latencies at rollover to, in SVG")
+	quick = flag.Bool("quick", false, "take a twentieth of the time, to see that everything runs")
+)
+
+func main() {
+	flag.Parse()
+	r := &report{}
+	r.head()
+	hotPath(r)
+	processors(r)
+	inChains(r)
+	byHeaders(r)
+	crowds(r)
+	rollovers(r)
+	overTheWire(r)
+	jars(r)
+	idles(r)
+	if err := r.write(*page); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 var names = []string{
 	"Accept", "Content-Type", "User-Agent", "X-Request-Id", "X-Trace", "Accept-Language", "X-A", "X-B", "X-C", "X-D",
@@ -25,13 +54,184 @@ func template(n int) *http.Request {
 	return req
 }
 
-func main() {
-	var rows []func() workload
-	all := append(append([]peer{floor}, ours...), peers...)
-	for _, p := range all {
-		rows = append(rows, sending(template(6), func(base http.RoundTripper) do { return p.make(base, &issuer{}) }))
+// rounds returns a stint of n rounds, or what is left of it when it has to be quick.
+func rounds(length time.Duration, n int) stint {
+	if *quick {
+		return stint{length / 4, max(1, n/5)}
 	}
-	for i, s := range measure(stint{20 * time.Millisecond, 51}, 1, rows) {
-		fmt.Printf("%-50s %8.0f ns %6.2f %5.0f allocs %6.0f B\n", all[i].name, s.ns, s.ratio, s.allocs, s.bytes)
+	return stint{length, n}
+}
+
+func rows(peers []peer, template *http.Request) (all []func() workload) {
+	for _, p := range peers {
+		all = append(all, sending(template, func(base http.RoundTripper) do { return p.make(base, &issuer{}) }))
+	}
+	return all
+}
+
+func hotPath(r *report) {
+	r.section("Hot path", "One request with 6 header fields, over a base that does nothing. Times are medians of rounds in which each row has its turn, "+
+		"and ratios medians of those to the floor in the same round; what one row leaves to the garbage collector is cleared away before the next.")
+	all := append(append([]peer{floor}, ours...), peers...)
+	r.table("|ns|of the floor|allocations|bytes")
+	for i, s := range measure(rounds(20*time.Millisecond, 75), 1, rows(all, template(6))) {
+		r.row(all[i].name, all[i].ours, all[i].note, ns(s.ns), ratio(s.ratio), whole(s.allocs), whole(s.bytes))
+	}
+}
+
+func processors(r *report) {
+	r.section("More goroutines", "The same by as many goroutines at once as GOMAXPROCS says, on a machine with "+fmt.Sprint(runtime.NumCPU())+
+		" processors. Nanoseconds of the clock on the wall for each request.")
+	all := append([]peer{floor}, append(ours[:1:1], peers...)...)
+	counts := []int{1, 2, 8, 64}
+	columns := make([][]sample, len(counts))
+	title := ""
+	for c, n := range counts {
+		title += fmt.Sprintf("|%d", n)
+		before := runtime.GOMAXPROCS(n)
+		columns[c] = measure(rounds(10*time.Millisecond, 25), n, rows(all, template(6)))
+		runtime.GOMAXPROCS(before)
+	}
+	r.table(title)
+	for i, p := range all {
+		var cells []string
+		for c := range counts {
+			cells = append(cells, ns(columns[c][i].ns))
+		}
+		r.row(p.name, p.ours, "", cells...)
+	}
+}
+
+func inChains(r *report) {
+	r.section("Chains of four", "Four round trippers, one around the other, on a request that has eight fields in the end, which is what a map "+
+		"holds without growing.")
+	var all []func() workload
+	all = append(all, rows([]peer{floor}, bare())...)
+	for _, c := range chains {
+		all = append(all, sending(bare(), func(base http.RoundTripper) do { return c.make(base, &issuer{}).RoundTrip }))
+	}
+	r.table("|ns|of the floor|allocations|bytes")
+	for i, s := range measure(rounds(20*time.Millisecond, 75), 1, all) {
+		name, our := floor.name, false
+		if i > 0 {
+			name, our = chains[i-1].name, chains[i-1].ours
+		}
+		r.row(name, our, "", ns(s.ns), ratio(s.ratio), whole(s.allocs), whole(s.bytes))
+	}
+}
+
+func byHeaders(r *report) {
+	r.section("By the number of header fields", "Nanoseconds and allocations for a request that has so many before.")
+	all := []peer{floor, ours[0], peers[0]}
+	r.table("|" + all[0].name + "|" + all[1].name + "|" + all[2].name)
+	for n := 2; n <= 20; n += 2 {
+		var cells []string
+		for _, s := range measure(rounds(10*time.Millisecond, 25), 1, rows(all, template(n))) {
+			cells = append(cells, ns(s.ns)+" ns, "+whole(s.allocs))
+		}
+		r.row(fmt.Sprint(n), false, "", cells...)
+	}
+}
+
+func renewing() (all []peer) {
+	for _, p := range append(ours[:1:1], peers...) {
+		if p.renews {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func crowds(r *report) {
+	r.section("A herd", fmt.Sprintf("%d requests meet the 401 of one revoked token at the same time; an exchange takes 20 ms. Late: "+
+		"every other 401 comes 60 ms after the first. Failed is what does not end with 200.", herdSize))
+	r.table("|exchanges|failed|late: exchanges|late: failed|ms, late: ms")
+	for _, p := range append(renewing(), peers[2]) {
+		at, late := herd(p, 0), herd(p, 60*time.Millisecond)
+		r.row(p.name, p.ours, "", fmt.Sprint(at.exchanges), fmt.Sprint(at.failed), fmt.Sprint(late.exchanges), fmt.Sprint(late.failed),
+			fmt.Sprintf("%d, %d", at.took.Milliseconds(), late.took.Milliseconds()))
+	}
+	r.section("Waiting for an exchange", fmt.Sprintf("%d callers need a new token. An exchange hangs: how many are back within 150 ms of their deadlines of 50 ms? "+
+		"And one that takes 100 ms, when the caller that began it gives up after 20: how many of the others fail by that, and how many exchanges are there?", waiting))
+	r.table("|back in time|failed with the first caller|exchanges")
+	for _, p := range renewing() {
+		inTime := stall(p)
+		failed, exchanges := leader(p)
+		r.row(p.name, p.ours, "", fmt.Sprintf("%d of %d", inTime, waiting), fmt.Sprintf("%d of %d", failed, waiting), fmt.Sprint(exchanges))
+	}
+}
+
+func rollovers(r *report) {
+	d := 10 * time.Second
+	if *quick {
+		d = 2 * time.Second
+	}
+	r.section("Rollover", fmt.Sprintf("%d requests a second for %v, over a base that does nothing, while each token lives %v and an exchange takes %v. "+
+		"A request has waited if it took more than %v. Only those are here that can be told when to renew, %v before expiry, or for x/oauth2, whose callers "+
+		"wait for that, 10 ms; others do so minutes before, or never.",
+		rate, d, tokenLife, exchangeTime, waited, early))
+	r.table("|requests|waited|failed|exchanges|median|99 %|99.9 %|longest")
+	var drawn []series
+	for _, p := range renewing() {
+		if !p.early {
+			continue
+		}
+		o := roll(p, d)
+		r.row(p.name, p.ours, "", fmt.Sprint(o.requests), fmt.Sprint(o.waited), fmt.Sprint(o.failed), fmt.Sprint(o.exchanges),
+			short(o.p50), short(o.p99), short(o.p999), short(o.longest))
+		if p.ours || p.name == peers[0].name {
+			drawn = append(drawn, series{p.name, o.peaks})
+		}
+	}
+	if *plot != "" {
+		r.fail(os.WriteFile(*plot, draw(drawn), 0o644))
+	}
+}
+
+func overTheWire(r *report) {
+	r.section("End to end", "Microseconds for one request of an http.Client to a server in the same process, over loopback, its answer read.")
+	r.table("|HTTP/1.1|of the first|HTTP/2, TLS|of the first")
+	all := wired()
+	var columns [2][]sample
+	for two := range columns {
+		s, base := serve(two == 1)
+		var loads []func() workload
+		for _, p := range all {
+			loads = append(loads, getting(s.URL, base, p))
+		}
+		columns[two] = measure(rounds(50*time.Millisecond, 41), 1, loads)
+		base.CloseIdleConnections()
+		s.Close()
+	}
+	for i, p := range all {
+		r.row(p.name, p.ours, "", micro(columns[0][i].ns), ratio(columns[0][i].ratio), micro(columns[1][i].ns), ratio(columns[1][i].ratio))
+	}
+}
+
+func jars(r *report) {
+	r.section("Cookie jars", "A jar with so many cookies, ten for each site. Reading is what a request to one of the sites is to have: by http.CookieJar's method "+
+		"Cookies, or as the one header field that cookiejar.Transport takes from its Jar. Writing replaces one cookie.")
+	r.table("|net/http/cookiejar, Cookies|authtrip, Cookies|authtrip, Header|net/http/cookiejar, SetCookies|authtrip, SetCookies")
+	for _, n := range []int{10, 100, 300, 1000, 3000} {
+		read, write := jarRows(n)
+		var cells []string
+		for _, rows := range [][]func() workload{read, write} {
+			for _, s := range measure(rounds(10*time.Millisecond, 15), 1, rows) {
+				cells = append(cells, ns(s.ns)+" ns, "+whole(s.allocs))
+			}
+		}
+		r.row(fmt.Sprint(n), false, "", cells...)
+	}
+}
+
+func idles(r *report) {
+	r.section("An identity that nobody asks", fmt.Sprintf("Bytes of memory for each of %d, with its token and its round tripper, and the goroutines of all.", identities))
+	r.table("|bytes|goroutines")
+	for _, p := range renewing() {
+		if p.module == "github.com/google/go-containerregistry" || p.module == "github.com/bradleyfalzon/ghinstallation/v2" {
+			continue // what they keep of their endpoints is another matter
+		}
+		o := idling(p)
+		r.row(p.name, p.ours, p.note, whole(o.bytes), fmt.Sprint(o.goroutines))
 	}
 }

@@ -101,14 +101,14 @@ func median(all []float64) float64 {
 // A do sends a request, as http.Client.Do and RoundTrip do.
 type do func(*http.Request) (*http.Response, error)
 
-// sending is the workload of sending copies of template by what make makes. It
-// panics at an error: a row that fails measures nothing.
+// sending is the workload of sending a request like template, again and again, by what
+// make makes. It panics at an error: a row that fails measures nothing.
 func sending(template *http.Request, make func(base http.RoundTripper) do) func() workload {
 	return func() workload {
-		send := make(newNothing())
+		send, req := make(newNothing()), template.Clone(template.Context())
 		return func(n int) {
 			for range n {
-				if resp, err := send(template); err != nil || resp.StatusCode != http.StatusOK {
+				if resp, err := send(req); err != nil || resp.StatusCode != http.StatusOK {
 					panic(fmt.Sprint("a row has failed: ", resp, err))
 				}
 			}

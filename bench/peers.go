@@ -42,15 +42,16 @@ type peer struct {
 	scheme string
 	// What it is beyond a RoundTripper, for a note.
 	note string
+	// mutates is whether it changes the caller's request, which saves it the copy.
+	mutates bool
 	// early is whether it can be told how long before its expiry a token is
 	// to be renewed, without which lifetimes of less than minutes cannot be had.
 	early bool
+	// renews is whether it gets another token when one has expired or is rejected.
+	renews bool
 	// make returns what sends by base, with tokens of i. The API is at api.example.com.
 	make func(base http.RoundTripper, i *issuer) do
 }
-
-// earlier is when a token is renewed, for those who can be told.
-const earlier = 10 * time.Millisecond
 
 // floor does what nobody can do without: a copy of the request and of its header,
 // and an assignment.
@@ -70,10 +71,10 @@ var floor = peer{name: "floor: struct copy, maps.Clone, one assignment", scheme:
 }}
 
 var ours = []peer{
-	{name: "authtrip transport.Refresh, Session", ours: true, scheme: "Bearer ", early: true, make: func(base http.RoundTripper, i *issuer) do {
+	{name: "authtrip transport.Refresh, Session", ours: true, scheme: "Bearer ", early: true, renews: true, make: func(base http.RoundTripper, i *issuer) do {
 		return (&transport.Refresh{Source: i.session(), Base: base}).RoundTrip
 	}},
-	{name: "authtrip transport.Bearer, Session", ours: true, scheme: "Bearer ", early: true, make: func(base http.RoundTripper, i *issuer) do {
+	{name: "authtrip transport.Bearer, Session", ours: true, scheme: "Bearer ", early: true, renews: true, make: func(base http.RoundTripper, i *issuer) do {
 		return (&transport.Bearer{Source: i.session(), Base: base}).RoundTrip
 	}},
 	{name: "authtrip transport.Bearer, Static", ours: true, scheme: "Bearer ", make: func(base http.RoundTripper, i *issuer) do {
@@ -89,11 +90,11 @@ var ours = []peer{
 }
 
 var peers = []peer{
-	{name: "x/oauth2 Transport, ReuseTokenSource", module: "golang.org/x/oauth2", scheme: "Bearer ", early: true, make: func(base http.RoundTripper, i *issuer) do {
-		return (&oauth2.Transport{Source: oauth2.ReuseTokenSourceWithExpiry(nil, i, earlier), Base: base}).RoundTrip
+	{name: "x/oauth2 Transport, ReuseTokenSource", module: "golang.org/x/oauth2", scheme: "Bearer ", early: true, renews: true, make: func(base http.RoundTripper, i *issuer) do {
+		return (&oauth2.Transport{Source: oauth2.ReuseTokenSourceWithExpiry(nil, i, 10*time.Millisecond), Base: base}).RoundTrip
 	}},
-	{name: "cloud.google.com/go/auth httptransport", module: "cloud.google.com/go/auth", scheme: "Bearer ", early: true, make: func(base http.RoundTripper, i *issuer) do {
-		provider := auth.NewCachedTokenProvider(googleTokens{i}, &auth.CachedTokenProviderOptions{ExpireEarly: earlier})
+	{name: "cloud.google.com/go/auth httptransport", module: "cloud.google.com/go/auth", scheme: "Bearer ", early: true, renews: true, make: func(base http.RoundTripper, i *issuer) do {
+		provider := auth.NewCachedTokenProvider(googleTokens{i}, &auth.CachedTokenProviderOptions{ExpireEarly: i.earlier()})
 		client := &http.Client{Transport: base}
 		if err := httptransport.AddAuthorizationMiddleware(client, auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: provider})); err != nil {
 			panic(err)
@@ -104,15 +105,15 @@ var peers = []peer{
 		access, _, _ := i.issue(context.Background())
 		return kubernetes.NewBearerAuthRoundTripper(access, base).RoundTrip
 	}},
-	{name: "client-go ResettableTokenSource", module: "k8s.io/client-go", scheme: "Bearer ", make: func(base http.RoundTripper, i *issuer) do {
+	{name: "client-go ResettableTokenSource", module: "k8s.io/client-go", scheme: "Bearer ", renews: true, make: func(base http.RoundTripper, i *issuer) do {
 		return kubernetes.ResettableTokenSourceWrapTransport(kubernetes.NewCachedTokenSource(i))(base).RoundTrip
 	}},
 	{name: "prometheus/common authorization", module: "github.com/prometheus/common", scheme: "Bearer ", make: func(base http.RoundTripper, i *issuer) do {
 		access, _, _ := i.issue(context.Background())
 		return config.NewAuthorizationCredentialsRoundTripper("Bearer", config.NewInlineSecret(access), base).RoundTrip
 	}},
-	{name: "go-containerregistry remote/transport", module: "github.com/google/go-containerregistry", scheme: "Bearer ", make: containerRegistry},
-	{name: "oras-go auth.Client", module: "oras.land/oras-go/v2", scheme: "Bearer ", note: "a client of its own, around http.Client", make: func(base http.RoundTripper, i *issuer) do {
+	{name: "go-containerregistry remote/transport", module: "github.com/google/go-containerregistry", scheme: "Bearer ", renews: true, mutates: true, note: "changes the caller's request instead of copying it", make: containerRegistry},
+	{name: "oras-go auth.Client", module: "oras.land/oras-go/v2", scheme: "Bearer ", renews: true, note: "a client of its own, around http.Client", make: func(base http.RoundTripper, i *issuer) do {
 		client := &oras.Client{
 			Client:     &http.Client{Transport: i.endpoint(challenging(base))},
 			Cache:      oras.NewCache(),
@@ -120,15 +121,15 @@ var peers = []peer{
 		}
 		return client.Do
 	}},
-	{name: "ghinstallation", module: "github.com/bradleyfalzon/ghinstallation/v2", scheme: "token ", make: func(base http.RoundTripper, i *issuer) do {
+	{name: "ghinstallation", module: "github.com/bradleyfalzon/ghinstallation/v2", scheme: "token ", renews: true, make: func(base http.RoundTripper, i *issuer) do {
 		t, err := ghinstallation.New(i.endpoint(base), 1, 2, privateKey())
 		if err != nil {
 			panic(err)
 		}
 		return t.RoundTrip
 	}},
-	{name: "smithy-go bearer.TokenCache and signer", module: "github.com/aws/smithy-go", scheme: "Bearer ", early: true, make: func(base http.RoundTripper, i *issuer) do {
-		cache := bearer.NewTokenCache(smithyTokens{i}, func(o *bearer.TokenCacheOptions) { o.RefreshBeforeExpires = earlier })
+	{name: "smithy-go bearer.TokenCache and signer", module: "github.com/aws/smithy-go", scheme: "Bearer ", early: true, renews: true, make: func(base http.RoundTripper, i *issuer) do {
+		cache := bearer.NewTokenCache(smithyTokens{i}, func(o *bearer.TokenCacheOptions) { o.RefreshBeforeExpires = i.earlier() })
 		signer := bearer.NewSignHTTPSMessage()
 		return func(req *http.Request) (*http.Response, error) {
 			token, err := cache.RetrieveBearerToken(req.Context())
@@ -142,8 +143,8 @@ var peers = []peer{
 			return base.RoundTrip(signed.(*smithyhttp.Request).Request)
 		}
 	}},
-	{name: "azcore BearerTokenPolicy", module: "github.com/Azure/azure-sdk-for-go/sdk/azcore", scheme: "Bearer ", note: "in a pipeline, which comes with it", make: azure},
-	{name: "go-resty", module: "github.com/go-resty/resty/v2", scheme: "Bearer ", note: "a client of its own, with SetAuthToken", make: func(base http.RoundTripper, i *issuer) do {
+	{name: "azcore BearerTokenPolicy", module: "github.com/Azure/azure-sdk-for-go/sdk/azcore", scheme: "Bearer ", renews: true, note: "in a pipeline, which comes with it, and with its own request", make: azure},
+	{name: "go-resty", module: "github.com/go-resty/resty/v2", scheme: "Bearer ", note: "a client of its own, with its own request", make: func(base http.RoundTripper, i *issuer) do {
 		access, _, _ := i.issue(context.Background())
 		client := resty.New().SetTransport(base).SetAuthToken(access)
 		return func(req *http.Request) (*http.Response, error) {
@@ -190,10 +191,11 @@ func azure(base http.RoundTripper, i *issuer) do {
 		PerRetry: []policy.Policy{runtime.NewBearerTokenPolicy(azureTokens{i}, []string{"scope"}, nil)},
 	}, &policy.ClientOptions{Transport: azureBase{base}, Retry: policy.RetryOptions{MaxRetries: -1}})
 	return func(req *http.Request) (*http.Response, error) {
-		r, err := runtime.NewRequestFromRequest(req)
+		r, err := runtime.NewRequest(req.Context(), req.Method, req.URL.String())
 		if err != nil {
 			return nil, err
 		}
+		maps.Copy(r.Raw().Header, req.Header)
 		return pipeline.Do(r)
 	}
 }

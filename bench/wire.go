@@ -1,0 +1,67 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+)
+
+// wired are the rows of the end-to-end table: the first sends a header that was made
+// by hand, by nothing but an http.Client.
+func wired() []peer {
+	rows := []peer{{name: "http.Client, a header set by hand", scheme: "Bearer ", make: func(base http.RoundTripper, _ *issuer) do {
+		return func(req *http.Request) (*http.Response, error) {
+			req.Header.Set("Authorization", "Bearer token-1")
+			return base.RoundTrip(req)
+		}
+	}}}
+	for _, p := range append(ours[:2:2], peers...) {
+		switch p.module {
+		case "", "golang.org/x/oauth2", "cloud.google.com/go/auth", "k8s.io/client-go", "github.com/prometheus/common":
+			rows = append(rows, p)
+		}
+	}
+	return rows
+}
+
+// serve starts a server on loopback that accepts what it is sent, and returns its URL
+// and the transport to it, with HTTP/1.1 or HTTP/2.
+func serve(two bool) (s *httptest.Server, base *http.Transport) {
+	s = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer token-1" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		_, _ = io.WriteString(w, "hello")
+	}))
+	s.EnableHTTP2 = two
+	if two {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	return s, s.Client().Transport.(*http.Transport)
+}
+
+// getting is the workload of requests to a server by an http.Client.
+func getting(url string, base http.RoundTripper, p peer) func() workload {
+	return func() workload {
+		client := &http.Client{Transport: roundTripper(p.make(base, &issuer{}))}
+		return func(n int) {
+			for range n {
+				req, err := http.NewRequest(http.MethodGet, url, nil)
+				if err != nil {
+					panic(err)
+				}
+				for name, values := range template(6).Header {
+					req.Header[name] = values
+				}
+				resp, err := client.Do(req)
+				if err != nil || resp.StatusCode != http.StatusOK {
+					panic(p.name + ": a request has failed")
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		}
+	}
+}
