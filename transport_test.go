@@ -266,6 +266,40 @@ var decorators = []struct {
 		unwraps: 4,
 	},
 	{
+		name: "Chain of four of ours",
+		attach: func(req *http.Request) {
+			req.Header.Set("X-Api-Key", "secret-key")
+			req.Header.Set("Cookie", "sid=secret-cookie")
+			req.Header.Set("X-Second-Key", "secret-second")
+			req.Header.Set("Authorization", "Bearer secret-1")
+		},
+		secrets: []string{"secret-"},
+		wrap: transport.Chain(
+			(&apikey.Transport{Key: "secret-key"}).Wrap,
+			(&apikey.Transport{Key: "secret-cookie", In: apikey.Cookie, Name: "sid"}).Wrap,
+			(&apikey.Transport{Key: "secret-second", Name: "X-Second-Key"}).Wrap,
+			refresh,
+		),
+		unwraps: 4,
+	},
+	{
+		name: "Chain of four of ours, with Refresh outside and a query",
+		attach: func(req *http.Request) {
+			req.URL.RawQuery += "&key=secret-key"
+			req.Header.Set("Cookie", "XSRF-TOKEN=secret-cookie")
+			req.Header.Set("X-XSRF-TOKEN", "secret-cookie")
+			req.Header.Set("Authorization", "Bearer secret-1")
+		},
+		secrets: []string{"secret-"},
+		wrap: transport.Chain(
+			refresh,
+			(&apikey.Transport{Key: "secret-key", In: apikey.Query, Name: "key"}).Wrap,
+			(&cookiejar.Transport{Jar: everywhere("XSRF-TOKEN=secret-cookie")}).Wrap,
+			(&cookiejar.XSRF{AllMethods: true}).Wrap,
+		),
+		unwraps: 4,
+	},
+	{
 		name:    "Chain of Choose and an API key",
 		secrets: []string{"secret"},
 		wrap: transport.Chain(

@@ -85,7 +85,7 @@ func (t *Transport) roundTrip(l *hop.Leg) (*http.Response, error) {
 
 var errColon = errors.New("basic: the user name has a colon")
 
-// authorize returns the field's values, nil if req is to go as it is.
+// authorize returns the field to send, nil if l is to go as it is.
 func (t *Transport) authorize(l *hop.Leg) (*hop.Field, error) {
 	req := l.Request
 	if marks.Of(req.Context()).Off() || l.Own(hop.Authorization) {
@@ -94,18 +94,22 @@ func (t *Transport) authorize(l *hop.Leg) (*hop.Field, error) {
 	if ok, err := t.Audience.Allows(req); !ok {
 		return nil, err
 	}
+	a := t.last.Load()
+	if a != nil && t.Credentials == nil {
+		return a.field, nil
+	}
 	username, password, err := userpass.For("basic", req, t.Username, t.Password, t.Credentials)
 	if err != nil {
 		return nil, err
 	}
-	if a := t.last.Load(); a != nil && a.username == username && a.password == password {
+	if a != nil && a.username == username && a.password == password {
 		return a.field, nil
 	}
 	if strings.Contains(username, ":") {
 		return nil, errColon
 	}
 	value := "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+password))
-	a := &authorization{username, password, hop.NewField(hop.Authorization, value)}
+	a = &authorization{username, password, hop.NewField(hop.Authorization, value)}
 	t.last.Store(a)
 	return a.field, nil
 }

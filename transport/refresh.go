@@ -184,7 +184,7 @@ func (t *Refresh) authorize(l *hop.Leg) (*oauth2.Token, *hop.Field, error) {
 	if t.Source == nil {
 		return nil, nil, errRefreshSource
 	}
-	own := t.carrier() == nil && l.Own(hop.Authorization)
+	own := l.Own(hop.Authorization) && t.carrier() == nil
 	if v, err := admit(req, own, t.Audience, t.Source, t); v != attach {
 		if v == withheld {
 			t.emit(req, Event{Kind: EventWithheld})
@@ -248,10 +248,10 @@ func (t *Refresh) field(token *oauth2.Token) (*hop.Field, error) {
 
 // put puts the token onto an attempt.
 func (t *Refresh) put(l *hop.Leg, token *oauth2.Token, f *hop.Field, again bool) {
-	if c := t.carrier(); c != nil {
-		*l = c.Carry(carry.Attempt{Leg: *l, Token: token, Again: again})
-	} else {
+	if f != nil {
 		l.Set(f)
+	} else {
+		*l = t.carrier().Carry(carry.Attempt{Leg: *l, Token: token, Again: again})
 	}
 }
 

@@ -49,7 +49,8 @@ type StepUp struct {
 
 // demanded returns what resp asks for beyond token, nil if it does not.
 func demanded(resp *http.Response, token *oauth2.Token) *StepUp {
-	if resp.StatusCode < http.StatusBadRequest || resp.StatusCode == http.StatusProxyAuthRequired || len(resp.Header["Www-Authenticate"]) == 0 {
+	if resp.StatusCode < http.StatusBadRequest || resp.StatusCode == http.StatusProxyAuthRequired ||
+		!slices.ContainsFunc(resp.Header["Www-Authenticate"], mayDemand) {
 		return nil
 	}
 	for _, c := range challenge.FromResponse(resp) {
@@ -75,6 +76,12 @@ func demanded(resp *http.Response, token *oauth2.Token) *StepUp {
 		return d
 	}
 	return nil
+}
+
+// mayDemand reports whether a closer look at a challenge is worth it, which it seldom is
+// while a herd is rejected. A backslash may stand before any character of a value.
+func mayDemand(challenge string) bool {
+	return strings.Contains(challenge, "insufficient_") || strings.Contains(challenge, `\`)
 }
 
 // maxSteps bounds how many demands that were met are remembered.

@@ -105,6 +105,11 @@ func TestStepUpDemand(t *testing.T) {
 			transport.StepUp{Error: "insufficient_scope", Scopes: []string{"read"}},
 		},
 		{
+			"with a quoted-pair", "read",
+			[]string{`Bearer error="in\sufficient_scope"`},
+			transport.StepUp{Error: "insufficient_scope", Scopes: []string{"read"}},
+		},
+		{
 			"a scope of the token that is no text",
 			[]string{"read"},
 			[]string{needsWrite},
