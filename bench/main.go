@@ -15,6 +15,7 @@ import (
 var (
 	page  = flag.String("page", "", "the `file` to write the tables to, if not to standard output")
 	plot  = flag.String("plot", "", "the `file` to draw the latencies at rollover to, in SVG")
+	only  = flag.String("only", "", "the `name` of the one section to measure: hot, processors, chains, headers, crowds, rollover, wire, jars or idle")
 	quick = flag.Bool("quick", false, "take a twentieth of the time, to see that everything runs")
 )
 
@@ -22,15 +23,24 @@ func main() {
 	flag.Parse()
 	r := &report{}
 	r.head()
-	hotPath(r)
-	processors(r)
-	inChains(r)
-	byHeaders(r)
-	crowds(r)
-	rollovers(r)
-	overTheWire(r)
-	jars(r)
-	idles(r)
+	for _, s := range []struct {
+		name string
+		add  func(*report)
+	}{
+		{"hot", hotPath},
+		{"processors", processors},
+		{"chains", inChains},
+		{"headers", byHeaders},
+		{"crowds", crowds},
+		{"rollover", rollovers},
+		{"wire", overTheWire},
+		{"jars", jars},
+		{"idle", idles},
+	} {
+		if *only == "" || *only == s.name {
+			s.add(r)
+		}
+	}
 	if err := r.write(*page); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -31,11 +31,12 @@ const (
 //
 // # Reading
 //
-// While the token is good, Token is two atomic loads and one look at the clock: the
-// monotonic one, which the wall clock sets right every second. Shortly before the token expires (half its lifetime, 5 minutes at
-// most, less some jitter), the next call of Token starts a renewal in the
-// background and does not wait for it. Nothing runs, no goroutine and no
-// timer, while nobody asks.
+// While the token is good, Token is an atomic load and a look at the wall clock, or
+// where it is called thousands of times a second, two atomic loads, with a look at
+// the clock ten times a second. Shortly before the token expires (half its lifetime,
+// 5 minutes at most, less some jitter), the next call of Token starts a renewal in
+// the background and does not wait for it. Nothing runs, no goroutine and no timer,
+// while nobody asks.
 //
 // # Renewal
 //
@@ -89,7 +90,8 @@ type Session struct {
 	OnEvent func(context.Context, Event)
 
 	state  atomic.Pointer[state]
-	glance atomic.Pointer[glance]
+	fresh  atomic.Pointer[state] // the state, if the clock need not be looked at for it
+	looked atomic.Int64          // when Token last looked at the clock
 	flight singleflight.Group
 	abort  atomic.Pointer[abort]
 
@@ -111,16 +113,6 @@ type abort struct {
 	cancel context.CancelFunc
 }
 
-// A glance at the wall clock found that st is good for a while. The monotonic clock
-// tells when that is over, which costs half as much to read but may stand still while
-// a laptop sleeps: hence for a second at most.
-type glance struct {
-	st    *state
-	until time.Duration // since started
-}
-
-var started = time.Now()
-
 // errAgain ends a renewal whose premise has gone: look at the state again.
 var errAgain = errors.New("tokensource: state has changed")
 
@@ -139,14 +131,14 @@ func (s *Session) load() *state {
 // The errors are [ErrNoToken], [ErrReauthRequired], a [*RetryError] and those
 // of ctx, wrapped.
 func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
-	if g := s.glance.Load(); g != nil && time.Since(started) < g.until && g.st == s.state.Load() {
-		return g.st.token, nil
+	if st := s.fresh.Load(); st != nil && st == s.state.Load() {
+		return st.token, nil
 	}
 	for {
 		st, now := s.load(), time.Now().UnixNano()
 		switch {
 		case now < st.next:
-			s.glance.Store(&glance{st, time.Since(started) + time.Duration(min(st.next-now, int64(time.Second)))})
+			s.spare(st, now)
 			return st.token, nil
 		case st.dead:
 			s.lookForSignIn(ctx, st, now)
@@ -166,6 +158,15 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 			return token, err
 		}
 	}
+}
+
+// spare spares those who ask for the token of st the look at the clock, which is most
+// of what Token costs, if they do so often: a timer tells when to look again.
+func (s *Session) spare(st *state, now int64) {
+	if now-s.looked.Swap(now) > int64(time.Millisecond) || !s.fresh.CompareAndSwap(nil, st) {
+		return
+	}
+	time.AfterFunc(min(lookAgain, time.Duration(st.next-now)), func() { s.fresh.CompareAndSwap(st, nil) })
 }
 
 // failsFast reports whether who needs a token gets st's error at once: the renewal

@@ -618,3 +618,71 @@ func TestSetAndClearDuringOnEvent(t *testing.T) {
 		})
 	}
 }
+
+// Who asks often is spared the look at the clock, not what it tells: the token is
+// renewed ahead of its expiry, replaced by Set and gone after Clear, at once.
+func TestTokenOftenAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &fakeGrant{lifetime: time.Hour}
+		s := &tokensource.Session{Grant: g.grant}
+		signedIn(t, s, expiring("access-0", time.Minute))
+		often := func(want string) {
+			t.Helper()
+			for range 10 {
+				if got := access(s.Token(t.Context())); got != want {
+					t.Fatalf("after %d exchanges: %s, want %s", g.calls(), got, want)
+				}
+			}
+		}
+		for range 200 { // 20 seconds
+			often("access-0")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := g.calls(); n != 0 {
+			t.Fatalf("%d exchanges", n)
+		}
+		time.Sleep(15 * time.Second)
+		if got := access(s.Token(t.Context())); got != "access-0" {
+			t.Errorf("Token = %s, want access-0", got)
+		}
+		synctest.Wait()
+		often("access-1")
+		if err := s.Set(t.Context(), &oauth2.Token{AccessToken: "set"}); err != nil {
+			t.Fatal(err)
+		}
+		often("set")
+		g.answer = failing(tokensource.ErrNoToken)
+		if err := s.Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Token(t.Context()); !errors.Is(err, tokensource.ErrNoToken) {
+			t.Errorf("Token = %v, want ErrNoToken", err)
+		}
+	})
+}
+
+// Whatever the rhythm, no token is handed out that has expired.
+func TestTokenOftenAskedExpires(t *testing.T) {
+	for _, every := range []time.Duration{0, 100 * time.Microsecond, time.Millisecond, 7 * time.Millisecond, 99 * time.Millisecond} {
+		bubble(t, every.String(), func(t *testing.T) {
+			s := &tokensource.Session{Grant: failingGrant(errDown)}
+			token := expiring("access-0", time.Second)
+			signedIn(t, s, token)
+			for n := 0; ; n++ {
+				got, err := s.Token(t.Context())
+				if err != nil {
+					break
+				}
+				if got.AccessToken != "access-0" || !time.Now().Before(token.Expiry) {
+					t.Fatalf("%s at %v after its expiry", got.AccessToken, time.Since(token.Expiry))
+				}
+				if n%20 == 0 || every > 0 {
+					time.Sleep(max(every, 50*time.Microsecond))
+				}
+			}
+			if d := time.Until(token.Expiry); d < 0 || d > 60*time.Millisecond {
+				t.Errorf("it ended %v before its expiry", d)
+			}
+		})
+	}
+}
