@@ -1,12 +1,16 @@
 package main
 
 import (
+	"crypto/md5"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/authtrip/authtrip/authtest"
+	"github.com/authtrip/authtrip/challenge"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -91,6 +95,46 @@ func TestChainsAreHonest(t *testing.T) {
 			}
 			if len(want) != 8 {
 				t.Errorf("%d fields, want 8", len(want))
+			}
+		})
+	}
+}
+
+// Each answer is right (RFC 7616 section 3.4.1), and another than the one before.
+func TestDigestsAreHonest(t *testing.T) {
+	for _, p := range digests {
+		t.Run(p.name, func(t *testing.T) {
+			var sent []string
+			send := p.make(roundTripper(func(req *http.Request) (*http.Response, error) {
+				sent = append(sent, req.Header.Get("Authorization"))
+				return newNothing().RoundTrip(req)
+			}), &issuer{})
+			req := template(6)
+			before := req.Clone(req.Context())
+			for range 3 {
+				if resp, err := send(req); err != nil || resp.StatusCode != http.StatusOK {
+					t.Fatal(resp, err)
+				}
+			}
+			if diff := cmp.Diff(before.Header, req.Header); diff != "" {
+				t.Errorf("the caller's request (-before +after):\n%s", diff)
+			}
+			seen := map[string]bool{}
+			for _, value := range sent {
+				offers, err := challenge.Parse([]string{value})
+				if err != nil {
+					t.Fatal(err)
+				}
+				param := func(name string) string { v, _ := offers[0].Param(name); return v }
+				hash := func(parts ...string) string { return fmt.Sprintf("%x", md5.Sum([]byte(strings.Join(parts, ":")))) }
+				want := hash(hash("user", "bench", "password"), digestNonce, param("nc"), param("cnonce"), "auth", hash("GET", req.URL.RequestURI()))
+				if got := param("response"); got != want || seen[got] {
+					t.Errorf("%s: want response %s", value, want)
+				}
+				seen[want] = true
+			}
+			if len(sent) != 3 {
+				t.Errorf("%d answers, want 3", len(sent))
 			}
 		})
 	}

@@ -9,13 +9,14 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 )
 
 var (
 	page  = flag.String("page", "", "the `file` to write the tables to, if not to standard output")
 	plot  = flag.String("plot", "", "the `file` to draw the latencies at rollover to, in SVG")
-	only  = flag.String("only", "", "the `name` of the one section to measure: hot, processors, chains, headers, crowds, rollover, wire, jars or idle")
+	only  = flag.String("only", "", "the `name` of the one section to measure: hot, processors, chains, headers, digest, crowds, rollover, wire, jars or idle")
 	quick = flag.Bool("quick", false, "take a twentieth of the time, to see that everything runs")
 )
 
@@ -31,6 +32,7 @@ func main() {
 		{"processors", processors},
 		{"chains", inChains},
 		{"headers", byHeaders},
+		{"digest", byDigest},
 		{"crowds", crowds},
 		{"rollover", rollovers},
 		{"wire", overTheWire},
@@ -95,14 +97,14 @@ func processors(r *report) {
 	all := append([]peer{floor}, append(ours[:1:1], peers...)...)
 	counts := []int{1, 2, 8, 64}
 	columns := make([][]sample, len(counts))
-	title := ""
+	var title strings.Builder
 	for c, n := range counts {
-		title += fmt.Sprintf("|%d", n)
+		title.WriteString(fmt.Sprintf("|%d", n))
 		before := runtime.GOMAXPROCS(n)
 		columns[c] = measure(rounds(10*time.Millisecond, 25), n, rows(all, template(6)))
 		runtime.GOMAXPROCS(before)
 	}
-	r.table(title)
+	r.table(title.String())
 	for i, p := range all {
 		var cells []string
 		for c := range counts {
@@ -140,6 +142,14 @@ func byHeaders(r *report) {
 			cells = append(cells, ns(s.ns)+" ns, "+whole(s.allocs))
 		}
 		r.row(fmt.Sprint(n), false, "", cells...)
+	}
+}
+
+func byDigest(r *report) {
+	r.section("Digest", "The same request, after the first challenge, with MD5 and qop=auth.")
+	r.table("|ns|allocations|bytes")
+	for i, s := range measure(rounds(20*time.Millisecond, 75), 1, rows(digests, template(6))) {
+		r.row(digests[i].name, digests[i].ours, "", ns(s.ns), whole(s.allocs), whole(s.bytes))
 	}
 }
 

@@ -44,7 +44,7 @@ func (r *report) head() {
 		}
 	}
 	var all []string
-	for _, p := range peers {
+	for _, p := range append(peers[:len(peers):len(peers)], digests...) {
 		if v := versions[p.module]; v != "" {
 			all = append(all, p.module+" "+v)
 			delete(versions, p.module)

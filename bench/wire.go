@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 )
@@ -52,9 +53,7 @@ func getting(url string, base http.RoundTripper, p peer) func() workload {
 				if err != nil {
 					panic(err)
 				}
-				for name, values := range template(6).Header {
-					req.Header[name] = values
-				}
+				maps.Copy(req.Header, template(6).Header)
 				resp, err := client.Do(req)
 				if err != nil || resp.StatusCode != http.StatusOK {
 					panic(p.name + ": a request has failed")
