@@ -136,7 +136,7 @@ func visit(jar http.CookieJar, u *url.URL) (header string, epoch uint64) {
 func putCookies(l *hop.Leg, header string, newer bool) {
 	own := l.Cookies()
 	switch {
-	case len(own) == 0 && header == "", len(own) == 1 && header == "" && l.Request.Response == nil:
+	case len(own) == 0 && header == "", len(own) == 1 && own[0] != "" && header == "" && l.Request.Response == nil:
 		return
 	case len(own) == 0:
 		l.Set(hop.NewField(hop.Cookie, header))

@@ -92,8 +92,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	case good && !st.unsaved:
 		return nil, errAgain
 	case !good && st.failing(now):
-		r.look(st)
-		return nil, errAgain
+		return nil, r.look(st)
 	}
 	if _, ok := r.Store.(Locker); ok && !good && !st.unsaved {
 		// Most of those who need a new token do so since another process has one
@@ -175,9 +174,9 @@ func (r *renewal) run() (*oauth2.Token, error) {
 // look reads the Store for those who need a token while the server is not to be
 // asked: another process may have one by now. It takes lookTime at most, and until
 // as long as it has taken is over, a quarter of a second at least, all get the error.
-func (r *renewal) look(st *state) {
-	if r.failsFast(st, r.start.UnixNano()) {
-		return
+func (r *renewal) look(st *state) error {
+	if r.Store == nil || st.quickly(r.start.UnixNano()) {
+		return errAgain
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, lookTime)
 	defer cancel()
@@ -191,14 +190,24 @@ func (r *renewal) look(st *state) {
 			found, err = r.adopt(st)
 		}
 	}
+	outcome := errAgain
 	switch {
 	case err != nil:
 		found = st
-	case found == nil || found.token != st.token:
-		return
+	case found == nil:
+		return errAgain
+	case found.token != st.token:
+		if !r.rejects(found.token) {
+			return errAgain
+		}
+		// There is another refresh token, and nothing to send: the wait goes on.
+		waiting := *found
+		waiting.err, waiting.failures, waiting.renewal = st.err, st.failures, st.renewal
+		found, outcome = &waiting, st.err
 	}
 	now := time.Now()
 	r.answer(found, st.err, min(max(firstBackoff, now.Sub(r.start)), time.Duration(st.renewal-now.UnixNano())))
+	return outcome
 }
 
 // serves reports whether what was adopted is a good token and not that of st.

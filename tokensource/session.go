@@ -148,9 +148,9 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 				s.renewAhead(ctx, st, now)
 			}
 			return st.token, nil
-		case s.failsFast(st, now):
+		case s.failsFast(ctx, st, now):
 			return nil, st.err
-		case st.token == nil && now < st.quickEnd:
+		case st.token == nil && st.quickly(now):
 			return nil, st.quick
 		}
 		token, err := s.wait(ctx, st.token, false)
@@ -170,9 +170,10 @@ func (s *Session) spare(st *state, now int64) {
 }
 
 // failsFast reports whether who needs a token gets st's error at once: the renewal
-// has failed, and the Store has just been looked at, or there is none.
-func (s *Session) failsFast(st *state, now int64) bool {
-	return st.failing(now) && (s.Store == nil || now < st.quickEnd)
+// has failed, and the Store has just been looked at, or there is none, or the renewal
+// itself asks.
+func (s *Session) failsFast(ctx context.Context, st *state, now int64) bool {
+	return st.failing(now) && (s.Store == nil || st.quickly(now) || marks.Of(ctx).Renewal(s))
 }
 
 // passed reports whether err, with which a renewal begun at st has ended, does
@@ -222,9 +223,9 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 			return nil, st.err
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)
-		case s.failsFast(st, now):
+		case s.failsFast(ctx, st, now):
 			return nil, st.err
-		case now < min(st.quickEnd, st.usable):
+		case now < st.usable && st.quickly(now):
 			return nil, st.quick
 		}
 		token, err := s.wait(ctx, rejected, true)

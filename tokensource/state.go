@@ -78,6 +78,12 @@ func (s *state) failing(now int64) bool {
 	return s.err != nil && now < s.renewal && s.renewal-now <= int64(maxRetry)
 }
 
+// quickly reports whether what quick says, or err, is to be answered at once to who
+// needs a new token. Here too a longer wait than any is that of a clock set back.
+func (s *state) quickly(now int64) bool {
+	return now < s.quickEnd && s.quickEnd-now <= int64(maxBackoff)
+}
+
 // settle sets next from the other times.
 func (s *state) settle() *state {
 	s.next = min(s.usable, s.renewal)

@@ -1206,6 +1206,64 @@ func TestStoreIsLookedAtDuringABackoff(t *testing.T) {
 			t.Errorf("%d exchanges, want 1", n)
 		}
 	})
+	bubble(t, "what is there was refused too", func(t *testing.T) {
+		j := &journal{}
+		store := newLockedStore(j)
+		s, first := failed(t, store, j)
+		store.put(&oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-1", Expiry: time.Now().Add(time.Hour)})
+		_, err := s.Renew(t.Context(), first)
+		retryIn(t, err, 59*time.Minute, time.Hour)
+		// That it has another identity by now makes it no better, nor the server
+		// quicker.
+		again, err := s.Token(t.Context())
+		if access(again, err) != "access-0" {
+			t.Fatalf("Token = %s, want access-0", access(again, err))
+		}
+		_, err = s.Renew(t.Context(), again)
+		retryIn(t, err, 59*time.Minute, time.Hour)
+		if n := countOf(j, "grant"); n != 0 {
+			t.Errorf("%d exchanges, want none", n)
+		}
+	})
+	bubble(t, "OnEvent asks", func(t *testing.T) {
+		var asked error
+		s := &tokensource.Session{Grant: failingGrant(errDown), Store: &fakeStore{}}
+		s.OnEvent = func(ctx context.Context, e tokensource.Event) {
+			if e.Kind == tokensource.EventRenewalFailed {
+				_, asked = s.Token(ctx)
+			}
+		}
+		if _, err := s.Token(t.Context()); err == nil {
+			t.Error("Token = nil")
+		}
+		retryIn(t, asked, 0, time.Second)
+	})
+	bubble(t, "the clock is set back", func(t *testing.T) {
+		g := &fakeGrant{answer: failing(errDown)}
+		s := &tokensource.Session{Grant: g.grant, Store: &fakeStore{}}
+		for range 2 { // the second looks into the Store
+			if _, err := s.Token(t.Context()); !errors.Is(err, errDown) {
+				t.Fatalf("Token = %v", err)
+			}
+		}
+		s.SetClockBack(3 * time.Hour)
+		g.answer = nil
+		token, err := s.Token(t.Context())
+		if err != nil {
+			t.Fatalf("Token = %v", err)
+		}
+		g.answer = failing(errDown)
+		for range 2 {
+			if _, err := s.Renew(t.Context(), token); !errors.Is(err, errDown) {
+				t.Fatalf("Renew = %v", err)
+			}
+		}
+		s.SetClockBack(3 * time.Hour)
+		g.answer = nil
+		if _, err := s.Renew(t.Context(), token); err != nil {
+			t.Errorf("Renew = %v", err)
+		}
+	})
 	for _, tc := range []struct {
 		name    string
 		set     func(*lockedStore)

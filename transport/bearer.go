@@ -47,14 +47,13 @@ var _ = hop.Register(func(t *Bearer, l hop.Leg) (*http.Response, error) { return
 
 func (t *Bearer) roundTrip(l *hop.Leg) (*http.Response, error) {
 	f, err := t.authorize(l)
-	switch {
-	case err != nil:
+	if err != nil {
 		hop.CloseBody(l.Request)
 		return nil, err
-	case f == nil:
-		return t.next.Send(t.Base, l, l.Request)
 	}
-	l.Set(f)
+	if f != nil {
+		l.Set(f)
+	}
 	return t.next.Send(t.Base, l, l.Request)
 }
 

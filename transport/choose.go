@@ -60,10 +60,6 @@ type decorated struct {
 	hop.Next
 }
 
-func (d *decorated) send(l *hop.Leg, caller *http.Request) (*http.Response, error) {
-	return d.Send(d.rt, l, caller)
-}
-
 // What is chosen is none, which is 0, or the index of a choice above whether it
 // is known to have an answer.
 const known = 1
@@ -122,10 +118,12 @@ func (t *Choose) roundTrip(l *hop.Leg) (*http.Response, error) {
 		first.Bare()
 		resp, err = t.next.Send(t.Base, &first, req)
 	case choice&known != 0:
-		resp, err = t.by[index(choice)].send(l, req)
+		by := t.by[index(choice)]
+		resp, err = by.Send(by.rt, l, req)
 	default:
 		h := hand(t, l.Build())
-		resp, err = t.by[index(choice)].send(&hop.Leg{Request: h.req}, req)
+		by := t.by[index(choice)]
+		resp, err = by.Send(by.rt, &hop.Leg{Request: h.req}, req)
 		if h.differs.Load() && memory.CompareAndSwap(choice, choice|known) {
 			choice |= known
 		}
@@ -238,7 +236,7 @@ func (t *Choose) answer(by *decorated, req *http.Request, resp *http.Response) (
 			defer time.AfterFunc(maxHold, h.drop).Stop()
 		}
 	}
-	answer, err := by.send(&hop.Leg{Request: h.req}, req)
+	answer, err := by.Send(by.rt, &hop.Leg{Request: h.req}, req)
 	if h.final && errors.Is(err, errUnsendable) {
 		returned = true
 		return resp, known, nil

@@ -3,7 +3,6 @@
 package hop
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -36,13 +35,13 @@ func All(req *http.Request, f func(*http.Request) bool) bool {
 
 // firstHas reports whether the first request of the redirect chain before req had
 // the field name with a value, which net/http may have dropped since.
-func firstHas(req *http.Request, name string) (has bool) {
+func firstHas(req *http.Request, name string) (own bool) {
 	All(req, func(r *http.Request) bool {
-		value, _, _ := get(r.Header, name)
-		has = r.Response == nil && value != ""
+		value, _, _ := has(r.Header, name, "")
+		own = r.Response == nil && value
 		return true
 	})
-	return has
+	return own
 }
 
 // userinfo returns what http.Client makes of userinfo in req's URL. On a
@@ -55,10 +54,11 @@ func userinfo(req *http.Request) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(req.URL.User.Username()+":"+password))
 }
 
-// get returns the first value of name that is not empty, in any spelling of name,
-// whether there is any field of it, a raw map key goes onto the wire as well, and
-// the bits of all names in h, with one more so that there are some.
-func get(h http.Header, name string) (value string, spelled bool, lengths uint64) {
+// has reports whether h has a value of the field name that is neither empty nor
+// ignored, in any spelling of the name, since a raw map key goes onto the wire as
+// well; and whether it has the field at all. The lengths are the bits of all names
+// in h, with one more so that there are some.
+func has(h http.Header, name, ignored string) (value, spelled bool, lengths uint64) {
 	lengths = 1
 	for key := range h {
 		lengths |= bit(key)
@@ -67,7 +67,7 @@ func get(h http.Header, name string) (value string, spelled bool, lengths uint64
 		}
 		spelled = true
 		for _, v := range h[key] {
-			value = cmp.Or(value, v)
+			value = value || v != "" && v != ignored
 		}
 	}
 	return value, spelled, lengths

@@ -65,6 +65,11 @@ func TestOwn(t *testing.T) {
 		{"Basic without userinfo", chain(plain(), with("Authorization", basic)), hop.Authorization, true},
 		{"Basic without URL", noURL, hop.Authorization, true},
 		{"hop of an unknown chain", broken, hop.Authorization, true},
+		{"userinfo of a Location, own value in another spelling", func() *http.Request {
+			req := located(basic)
+			req.Header["authorization"] = []string{"x"}
+			return chain(plain(), req)
+		}(), hop.Authorization, true},
 		{"another name like userinfo", func() *http.Request {
 			req := chain(plain(), with("X-Api-Key", basic))
 			req.URL.User = url.UserPassword("user", "pw")

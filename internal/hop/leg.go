@@ -58,24 +58,22 @@ func (l *Leg) Own(name string) bool {
 	if l.field(name) >= 0 {
 		return true
 	}
-	value, spelled := l.get(name)
+	var ignored string
+	if l.Request.Response != nil && name == Authorization {
+		ignored = userinfo(l.Request)
+	}
+	own, spelled := false, false
+	// One look at all names serves a run: one that no other is as long as is not there.
+	switch {
+	case l.lengths == 0:
+		own, spelled, l.lengths = has(l.Request.Header, name, ignored)
+	case l.lengths&bit(name) != 0:
+		own, spelled, _ = has(l.Request.Header, name, ignored)
+	}
 	if !spelled {
 		l.absent = name
 	}
-	return value != "" && (l.Request.Response == nil || name != Authorization || value != userinfo(l.Request)) ||
-		l.Request.Response != nil && firstHas(l.Request, name)
-}
-
-// get is get of Request's header. One look at all of it serves a run: a name that no
-// other is as long as is not there.
-func (l *Leg) get(name string) (value string, spelled bool) {
-	switch {
-	case l.lengths == 0:
-		value, spelled, l.lengths = get(l.Request.Header, name)
-	case l.lengths&bit(name) != 0:
-		value, spelled, _ = get(l.Request.Header, name)
-	}
-	return value, spelled
+	return own || l.Request.Response != nil && firstHas(l.Request, name)
 }
 
 func bit(name string) uint64 { return 1 << min(len(name), 63) }
@@ -127,7 +125,8 @@ func (l *Leg) SetQuery(query string) { l.query, l.change = query, l.change|queri
 
 // SetBody replaces l's body.
 func (l *Leg) SetBody(body io.ReadCloser) {
-	if body != l.Request.Body {
+	// Bodies may be of a type that cannot be compared.
+	if HasBody(l.Request) || body != nil && body != http.NoBody {
 		r := *l.Request
 		r.Body, l.Request = body, &r
 	}

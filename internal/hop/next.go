@@ -3,13 +3,14 @@ package hop
 import (
 	"net/http"
 	"reflect"
+	"sync"
 	"sync/atomic"
 )
 
 // ours has what takes a Leg to each type of decorator, by exactly that type: one
 // that embeds a decorator, and may have a RoundTrip of its own, is a stranger. It
-// is filled while packages are initialised, and only read after that.
-var ours = make(map[reflect.Type]func(http.RoundTripper) roundTrip)
+// is filled while packages are initialised, when requests may be under way already.
+var ours sync.Map // from reflect.Type to func(http.RoundTripper) roundTrip
 
 type roundTrip = func(Leg) (*http.Response, error)
 
@@ -17,10 +18,10 @@ type roundTrip = func(Leg) (*http.Response, error)
 // value, since what is pointed to by an argument of a function that the compiler
 // does not know is moved to the heap.
 func Register[T http.RoundTripper](take func(T, Leg) (*http.Response, error)) struct{} {
-	ours[reflect.TypeFor[T]()] = func(rt http.RoundTripper) roundTrip {
+	ours.Store(reflect.TypeFor[T](), func(rt http.RoundTripper) roundTrip {
 		t := rt.(T)
 		return func(l Leg) (*http.Response, error) { return take(t, l) }
-	}
+	})
 	return struct{}{}
 }
 
@@ -53,8 +54,8 @@ func (n *Next) Send(base http.RoundTripper, l *Leg, caller *http.Request) (*http
 func (n *Next) find(base http.RoundTripper) *roundTrip {
 	take := &stranger // http.DefaultTransport may change
 	if base != nil {
-		if bind := ours[reflect.TypeOf(base)]; bind != nil {
-			bound := bind(base)
+		if bind, ok := ours.Load(reflect.TypeOf(base)); ok {
+			bound := bind.(func(http.RoundTripper) roundTrip)(base)
 			take = &bound
 		}
 	}
