@@ -17,7 +17,7 @@ import (
 // Every row sends the credential that it is said to, and the template's fields; those
 // that change the caller's request are known.
 func TestRowsAreHonest(t *testing.T) {
-	for _, p := range append(append([]peer{floor}, ours...), peers...) {
+	for _, p := range append(append([]peer{floor, looking}, ours...), peers...) {
 		t.Run(p.name, func(t *testing.T) {
 			var sent []*http.Request
 			base := roundTripper(func(req *http.Request) (*http.Response, error) {

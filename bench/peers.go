@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,20 @@ var floor = peer{name: "floor: struct copy, maps.Clone, one assignment", scheme:
 			resp.Request = req
 		}
 		return resp, err
+	}
+}}
+
+// looking does that, and first looks at each field's name, as whoever wants to know
+// has to whether the caller has a credential of its own, in any spelling.
+var looking = peer{name: "the floor, and a look at each field's name", scheme: "Bearer ", make: func(base http.RoundTripper, i *issuer) do {
+	send := floor.make(base, i)
+	return func(req *http.Request) (*http.Response, error) {
+		for name := range req.Header {
+			if strings.EqualFold(name, "Authorization") {
+				return base.RoundTrip(req)
+			}
+		}
+		return send(req)
 	}
 }}
 

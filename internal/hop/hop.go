@@ -56,12 +56,12 @@ func userinfo(req *http.Request) string {
 
 // has reports whether h has a value of the field name that is neither empty nor
 // ignored, in any spelling of the name, since a raw map key goes onto the wire as
-// well; and whether it has the field at all. The lengths are the bits of all names
-// in h, with one more so that there are some.
-func has(h http.Header, name, ignored string) (value, spelled bool, lengths uint64) {
-	lengths = 1
+// well; and whether it has the field at all. The names are the bits of all in h, with one
+// more so that there are some.
+func has(h http.Header, name, ignored string) (value, spelled bool, names uint64) {
+	names = 1
 	for key := range h {
-		lengths |= bit(key)
+		names |= bit(key)
 		if len(key) != len(name) || !strings.EqualFold(key, name) {
 			continue
 		}
@@ -70,7 +70,7 @@ func has(h http.Header, name, ignored string) (value, spelled bool, lengths uint
 			value = value || v != "" && v != ignored
 		}
 	}
-	return value, spelled, lengths
+	return value, spelled, names
 }
 
 // CloseBody closes req's body, for a return before any attempt was made.

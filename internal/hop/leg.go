@@ -19,12 +19,12 @@ const maxFields = 6
 type Leg struct {
 	Request *http.Request
 
-	query   string
-	change  change
-	lengths uint64 // of the names in Request's header, once they were looked at
-	absent  string // a name that is not among them, in any spelling
-	n       int
-	fields  [maxFields]*Field
+	query  string
+	change change
+	names  uint64 // the bits of those in Request's header, once they were looked at
+	absent string // a name that is not among them, in any spelling
+	n      int
+	fields [maxFields]*Field
 }
 
 type change uint8
@@ -63,11 +63,11 @@ func (l *Leg) Own(name string) bool {
 		ignored = userinfo(l.Request)
 	}
 	own, spelled := false, false
-	// One look at all names serves a run: one that no other is as long as is not there.
+	// One look at all names serves a run: one whose bit no other has is not there.
 	switch {
-	case l.lengths == 0:
-		own, spelled, l.lengths = has(l.Request.Header, name, ignored)
-	case l.lengths&bit(name) != 0:
+	case l.names == 0:
+		own, spelled, l.names = has(l.Request.Header, name, ignored)
+	case l.names&bit(name) != 0:
 		own, spelled, _ = has(l.Request.Header, name, ignored)
 	}
 	if !spelled {
@@ -76,7 +76,14 @@ func (l *Leg) Own(name string) bool {
 	return own || l.Request.Response != nil && firstHas(l.Request, name)
 }
 
-func bit(name string) uint64 { return 1 << min(len(name), 63) }
+// bit is one of 64, by the length and the first letter: the same for all spellings of a
+// name, and mostly another for another name.
+func bit(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	return 1 << ((len(name) ^ int(name[0]|0x20)) & 63)
+}
 
 // field returns the index of what a decorator has put into the field name, or -1.
 func (l *Leg) field(name string) int {
@@ -93,7 +100,7 @@ func (l *Leg) Cookies() []string {
 	if i := l.field(Cookie); i >= 0 {
 		return l.fields[i].Values
 	}
-	if l.lengths != 0 && l.lengths&bit(Cookie) == 0 {
+	if l.names != 0 && l.names&bit(Cookie) == 0 {
 		return nil
 	}
 	return Cookies(l.Request.Header)
@@ -160,7 +167,7 @@ func (l *Leg) header() http.Header {
 	}
 	h := roomy(from, l.n)
 	for _, f := range l.fields[:l.n] {
-		if f.Name != l.absent && (l.lengths == 0 || l.lengths&bit(f.Name) != 0) {
+		if f.Name != l.absent && (l.names == 0 || l.names&bit(f.Name) != 0) {
 			for key := range from {
 				if len(key) == len(f.Name) && strings.EqualFold(key, f.Name) {
 					delete(h, key)

@@ -327,3 +327,36 @@ func TestNoBase(t *testing.T) {
 		}
 	}
 }
+
+// Whatever other names there are, one that is there in some spelling is found, and
+// replaced, also after the first look at all of them.
+func TestAnySpellingIsFound(t *testing.T) {
+	others := []string{"", "-", "Accept", "Cookies", "X-Api-Key", "Cache-Control", strings.Repeat("X", 63), strings.Repeat("c", 64)}
+	for _, name := range []string{"Cookie", "Authorization", "X-Api-Key", "A", "Origin", strings.Repeat("X", 70)} {
+		for _, spelled := range []string{name, strings.ToLower(name), strings.ToUpper(name), strings.ToLower(name[:1]) + name[1:]} {
+			for _, value := range []string{"own", ""} {
+				h := http.Header{spelled: {value}}
+				for _, o := range others {
+					if !strings.EqualFold(o, name) {
+						h[o] = []string{"x"}
+					}
+				}
+				l := hop.Leg{Request: &http.Request{Header: h}}
+				l.Own("X-First")
+				if got := l.Own(name); got != (value != "") {
+					t.Errorf("%q as %q: %v", name, spelled, got)
+				}
+				if name == "Cookie" && len(l.Cookies()) != 1 {
+					t.Errorf("%q: %q", spelled, l.Cookies())
+				}
+				l.Set(field(name, "ours"))
+				want := h.Clone()
+				delete(want, spelled)
+				want[name] = []string{"ours"}
+				if diff := cmp.Diff(want, l.Build().Header); diff != "" {
+					t.Errorf("%q as %q (-want +got):\n%s", name, spelled, diff)
+				}
+			}
+		}
+	}
+}
