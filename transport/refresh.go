@@ -151,9 +151,13 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	first := *l
-	t.put(&first, token, f, false)
-	resp, err := t.next.Send(t.Base, &first, req)
+	before := l
+	if f == nil {
+		kept := *l // what carries the token may change more than one field
+		before = &kept
+	}
+	t.put(l, token, f, false)
+	resp, err := t.next.Send(t.Base, l, req)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +178,7 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
 		return resp, nil
 	}
-	return t.again(req, l, resp, r, demand)
+	return t.again(req, before, resp, r, demand)
 }
 
 // authorize returns the token to send, nil if l is to go as it is, and its field,
