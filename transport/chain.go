@@ -19,7 +19,8 @@ type Middleware func(base http.RoundTripper) http.RoundTripper
 //	Chain(A, B)(base) == A(B(base))
 //
 // so that A is the first to see a request and the last to see its response.
-// Chain skips nil; with nothing left it returns base as it is.
+// Chain skips nil; with nothing left it returns base as it is. Decorators of this
+// module that are next to each other make one copy of the request for all of them.
 func Chain(mw ...Middleware) Middleware {
 	mw = slices.Clone(mw)
 	return func(base http.RoundTripper) http.RoundTripper {
