@@ -82,12 +82,12 @@ func rows(peers []peer, template *http.Request) (all []func() workload) {
 }
 
 func hotPath(r *report) {
-	r.section("Hot path", "One request with 6 header fields, over a base that does nothing. Times are medians of rounds in which each row has its turn, "+
+	r.section("Hot path", "One request with 6 header fields, over a base that does nothing. Times are medians of rounds in which each row has its turn, long enough for dozens of garbage collections, "+
 		"and ratios medians of those to the floor in the same round; what one row leaves to the garbage collector is cleared away before the next. "+
 		"What authtrip does beyond the floor is mostly that look: RFC 9110 has names without case, and a Go map has them with it.")
 	all := append(append([]peer{floor, looking}, ours...), peers...)
 	r.table("|ns|of the floor|allocations|bytes")
-	for i, s := range measure(rounds(20*time.Millisecond, 151), 1, rows(all, template(6))) {
+	for i, s := range measure(rounds(100*time.Millisecond, 41), 1, rows(all, template(6))) {
 		r.row(all[i].name, all[i].ours, all[i].note, ns(s.ns), ratio(s.ratio), whole(s.allocs), whole(s.bytes))
 	}
 }
@@ -102,7 +102,7 @@ func processors(r *report) {
 	for c, n := range counts {
 		title.WriteString(fmt.Sprintf("|%d", n))
 		before := runtime.GOMAXPROCS(n)
-		columns[c] = measure(rounds(10*time.Millisecond, 25), n, rows(all, template(6)))
+		columns[c] = measure(rounds(50*time.Millisecond, 15), n, rows(all, template(6)))
 		runtime.GOMAXPROCS(before)
 	}
 	r.table(title.String())
@@ -124,7 +124,7 @@ func inChains(r *report) {
 		all = append(all, sending(bare(), func(base http.RoundTripper) do { return c.make(base, &issuer{}).RoundTrip }))
 	}
 	r.table("|ns|of the floor|allocations|bytes")
-	for i, s := range measure(rounds(20*time.Millisecond, 75), 1, all) {
+	for i, s := range measure(rounds(100*time.Millisecond, 31), 1, all) {
 		name, our := floor.name, false
 		if i > 0 {
 			name, our = chains[i-1].name, chains[i-1].ours
@@ -139,7 +139,7 @@ func byHeaders(r *report) {
 	r.table("|" + all[0].name + "|" + all[1].name + "|" + all[2].name)
 	for n := 2; n <= 20; n += 2 {
 		var cells []string
-		for _, s := range measure(rounds(10*time.Millisecond, 25), 1, rows(all, template(n))) {
+		for _, s := range measure(rounds(50*time.Millisecond, 15), 1, rows(all, template(n))) {
 			cells = append(cells, ns(s.ns)+" ns, "+whole(s.allocs))
 		}
 		r.row(fmt.Sprint(n), false, "", cells...)
@@ -149,7 +149,7 @@ func byHeaders(r *report) {
 func byDigest(r *report) {
 	r.section("Digest", "The same request, after the first challenge, with MD5 and qop=auth.")
 	r.table("|ns|allocations|bytes")
-	for i, s := range measure(rounds(20*time.Millisecond, 75), 1, rows(digests, template(6))) {
+	for i, s := range measure(rounds(100*time.Millisecond, 31), 1, rows(digests, template(6))) {
 		r.row(digests[i].name, digests[i].ours, "", ns(s.ns), whole(s.allocs), whole(s.bytes))
 	}
 }
