@@ -59,13 +59,21 @@ type authorization struct {
 	field         *hop.Field
 }
 
+// cached returns the field for token, if it is the one seen last.
+func (h *header) cached(token *oauth2.Token) *hop.Field {
+	if a := h.last.Load(); a != nil && token != nil && a.token == token.AccessToken && a.scheme == token.TokenType {
+		return a.field
+	}
+	return nil
+}
+
 // field returns the field for a token of from (RFC 6750 section 2.1).
 func (h *header) field(from string, token *oauth2.Token) (*hop.Field, error) {
 	if token == nil {
 		return nil, errors.New("transport: " + from + " returned neither a token nor an error")
 	}
-	if a := h.last.Load(); a != nil && a.token == token.AccessToken && a.scheme == token.TokenType {
-		return a.field, nil
+	if f := h.cached(token); f != nil {
+		return f, nil
 	}
 	switch {
 	case token.AccessToken == "":

@@ -161,6 +161,9 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.Rejected == nil && resp.StatusCode < http.StatusBadRequest {
+		return resp, nil
+	}
 	rejected, err := t.rejected(resp)
 	demand := demanded(resp, token)
 	switch {
@@ -244,6 +247,9 @@ func (t *Refresh) carrier() carry.Carrier {
 
 // field returns the field for a token of Source, nil if that goes elsewhere.
 func (t *Refresh) field(token *oauth2.Token) (*hop.Field, error) {
+	if f := t.header.cached(token); f != nil {
+		return f, nil
+	}
 	if t.carrier() != nil && token != nil {
 		return nil, nil
 	}
