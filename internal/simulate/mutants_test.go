@@ -138,7 +138,7 @@ var mutants = []mutant{
 	},
 	{
 		"transport/decorator.go", "the field of one token is sent for all",
-		"a != nil && a.token == token.AccessToken && a.scheme == token.TokenType", "a != nil && a.scheme == token.TokenType",
+		"token != nil && a.token == token.AccessToken && a.scheme == token.TokenType", "token != nil && a.scheme == token.TokenType",
 	},
 	{
 		"tokensource/renewal.go", "another process's token is overwritten late",
