@@ -55,7 +55,7 @@ func herd(p peer, late time.Duration) crowd {
 	i := &issuer{takes: 20 * time.Millisecond}
 	a := &api{}
 	send := p.make(a, i)
-	if ok := attempt(send, context.Background()); !ok {
+	if !attempt(send, context.Background()) {
 		panic(p.name + ": the first request has failed")
 	}
 	before := i.count()
@@ -83,7 +83,7 @@ func attempt(send do, ctx context.Context) bool {
 const waiting = 100
 
 // expired returns what sends by p, whose token has expired.
-func expired(p peer) (*issuer, *api, do) {
+func expired(p peer) (*issuer, do) {
 	i := &issuer{lifetime: 30 * time.Millisecond}
 	a := &api{}
 	send := p.make(a, i)
@@ -95,13 +95,13 @@ func expired(p peer) (*issuer, *api, do) {
 	i.lifetime = hour
 	i.mu.Unlock()
 	a.from.Store(int64(i.count()) + 1)
-	return i, a, send
+	return i, send
 }
 
 // stall has many callers, each with a deadline of 50 ms, wait for an exchange that
 // hangs. It returns how many were back soon after that.
 func stall(p peer) (inTime int) {
-	i, _, send := expired(p)
+	i, send := expired(p)
 	i.mu.Lock()
 	i.hang = make(chan struct{})
 	i.mu.Unlock()
@@ -125,7 +125,7 @@ func stall(p peer) (inTime int) {
 // leader has the caller that began the exchange give up, and returns how many of
 // the others, who have all the time they want, failed by that, and the exchanges.
 func leader(p peer) (failed, exchanges int) {
-	i, _, send := expired(p)
+	i, send := expired(p)
 	before := i.count()
 	i.mu.Lock()
 	i.takes = 100 * time.Millisecond

@@ -17,7 +17,7 @@ var (
 	page  = flag.String("page", "", "the `file` to write the tables to, if not to standard output")
 	plot  = flag.String("plot", "", "the `file` to draw the latencies at rollover to, in SVG")
 	only  = flag.String("only", "", "the `name` of the one section to measure: hot, processors, chains, headers, digest, crowds, rollover, wire, jars or idle")
-	quick = flag.Bool("quick", false, "take a twentieth of the time, to see that everything runs")
+	quick = flag.Bool("quick", false, "take a small part of the time, to see that everything runs")
 )
 
 func main() {
@@ -84,7 +84,7 @@ func rows(peers []peer, template *http.Request) (all []func() workload) {
 func hotPath(r *report) {
 	r.section("Hot path", "One request with 6 header fields, over a base that does nothing. Times are medians of rounds in which each row has its turn, long enough for dozens of garbage collections, "+
 		"and ratios medians of those to the floor in the same round; what one row leaves to the garbage collector is cleared away before the next. "+
-		"What authtrip does beyond the floor is mostly that look: RFC 9110 has names without case, and a Go map has them with it.")
+		"What authtrip does beyond the floor is mostly the look that the second row has too: RFC 9110 has names without case, and a Go map has them with it.")
 	all := append(append([]peer{floor, looking}, ours...), peers...)
 	r.table("|ns|of the floor|allocations|bytes")
 	for i, s := range measure(rounds(100*time.Millisecond, 41), 1, rows(all, template(6))) {
@@ -100,7 +100,7 @@ func processors(r *report) {
 	columns := make([][]sample, len(counts))
 	var title strings.Builder
 	for c, n := range counts {
-		title.WriteString(fmt.Sprintf("|%d", n))
+		fmt.Fprintf(&title, "|%d", n)
 		before := runtime.GOMAXPROCS(n)
 		columns[c] = measure(rounds(50*time.Millisecond, 15), n, rows(all, template(6)))
 		runtime.GOMAXPROCS(before)

@@ -33,10 +33,9 @@ const peak = 5 * time.Millisecond
 
 func roll(p peer, d time.Duration) rollover {
 	i := &issuer{lifetime: tokenLife, takes: exchangeTime, early: early}
-	resp := func(req *http.Request) *http.Response {
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}
-	}
-	send := p.make(roundTripper(func(req *http.Request) (*http.Response, error) { return resp(req), nil }), i)
+	send := p.make(roundTripper(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+	}), i)
 	attempt(send, context.Background())
 
 	type one struct{ at, took time.Duration }

@@ -12,7 +12,7 @@ const Cookie = "Cookie"
 // name. They may be h's own, and must not be modified.
 func Cookies(h http.Header) (all []string) {
 	for name, values := range h {
-		if len(name) == len(Cookie) && strings.EqualFold(name, Cookie) {
+		if spells(name, Cookie) {
 			if all == nil {
 				all = values[:len(values):len(values)] // so that append copies
 			} else {

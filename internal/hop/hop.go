@@ -62,7 +62,7 @@ func has(h http.Header, name, ignored string) (value, spelled bool, names uint64
 	names = 1
 	for key := range h {
 		names |= bit(key)
-		if len(key) != len(name) || !strings.EqualFold(key, name) {
+		if !spells(key, name) {
 			continue
 		}
 		spelled = true
@@ -72,6 +72,10 @@ func has(h http.Header, name, ignored string) (value, spelled bool, names uint64
 	}
 	return value, spelled, names
 }
+
+// spells reports whether key is name, in whatever letter case. The lengths tell most
+// apart.
+func spells(key, name string) bool { return len(key) == len(name) && strings.EqualFold(key, name) }
 
 // CloseBody closes req's body, for a return before any attempt was made.
 func CloseBody(req *http.Request) {

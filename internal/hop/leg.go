@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // maxFields is how many fields a Leg has room for. A copy is made early for more.
@@ -169,7 +168,7 @@ func (l *Leg) header() http.Header {
 	for _, f := range l.fields[:l.n] {
 		if f.Name != l.absent && (l.names == 0 || l.names&bit(f.Name) != 0) {
 			for key := range from {
-				if len(key) == len(f.Name) && strings.EqualFold(key, f.Name) {
+				if spells(key, f.Name) {
 					delete(h, key)
 				}
 			}
