@@ -6,6 +6,7 @@ import (
 
 	"github.com/authtrip/authtrip/internal/hop"
 	"github.com/authtrip/authtrip/tokensource"
+	"golang.org/x/oauth2"
 )
 
 // Bearer puts the Source's token into the Authorization field of every request
@@ -40,7 +41,7 @@ var errBearerSource = errors.New("transport: Bearer.Source is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req})
+	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
 }
 
 var _ = hop.Register(func(t *Bearer, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
@@ -65,9 +66,7 @@ func (t *Bearer) authorize(l *hop.Leg) (*hop.Field, error) {
 	if v, err := admit(l.Request, l.Own(hop.Authorization), t.Audience, t.Source); v != attach {
 		return nil, err
 	}
-	ctx, wait := hop.Waiting(l.Request)
-	defer wait.Stop()
-	token, err := call(ctx, "transport: Source", t.Source.Token)
+	token, err := t.token(l.Request)
 	if err != nil {
 		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
 			return nil, nil
@@ -75,6 +74,12 @@ func (t *Bearer) authorize(l *hop.Leg) (*hop.Field, error) {
 		return nil, err
 	}
 	return t.header.field("Source", token)
+}
+
+func (t *Bearer) token(req *http.Request) (token *oauth2.Token, err error) {
+	ctx, wait := hop.Waiting(req)
+	defer end(wait, "transport: Source", &token, &err)
+	return t.Source.Token(ctx)
 }
 
 // Wrap returns a Bearer like t around base; it is a [Middleware].

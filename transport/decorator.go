@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -92,12 +91,11 @@ func (h *header) field(from string, token *oauth2.Token) (*hop.Field, error) {
 	return a.field, nil
 }
 
-// call asks a Source, and makes an error of a panic in it.
-func call(ctx context.Context, what string, f func(context.Context) (*oauth2.Token, error)) (token *oauth2.Token, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			token, err = nil, rescue.Error(what, v)
-		}
-	}()
-	return f(ctx)
+// end ends the wait for a token, and makes an error of a panic in what was waited for. It
+// is to be deferred.
+func end(wait *hop.Wait, what string, token **oauth2.Token, err *error) {
+	wait.Stop()
+	if v := recover(); v != nil {
+		*token, *err = nil, rescue.Error(what, v)
+	}
 }

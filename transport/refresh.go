@@ -128,7 +128,7 @@ var errRefreshSource = errors.New("transport: Refresh.Source is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req})
+	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
 }
 
 var _ = hop.Register(func(t *Refresh, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
@@ -198,9 +198,7 @@ func (t *Refresh) authorize(l *hop.Leg) (*oauth2.Token, *hop.Field, error) {
 		}
 		return nil, nil, err
 	}
-	ctx, wait := hop.Waiting(req)
-	defer wait.Stop()
-	token, err := call(ctx, "transport: Source", t.Source.Token)
+	token, err := t.token(req)
 	if err != nil {
 		if t.Optional && errors.Is(err, tokensource.ErrNoToken) {
 			err = nil
@@ -208,7 +206,7 @@ func (t *Refresh) authorize(l *hop.Leg) (*oauth2.Token, *hop.Field, error) {
 		return nil, nil, err
 	}
 	if r := t.owed.of(token); r != nil {
-		return t.settle(ctx, req, r)
+		return t.settle(req, r)
 	}
 	f, err := t.field(token)
 	return token, f, err
@@ -216,9 +214,9 @@ func (t *Refresh) authorize(l *hop.Leg) (*oauth2.Token, *hop.Field, error) {
 
 // settle has the token renewed that an earlier request, which could not be
 // sent again, found rejected.
-func (t *Refresh) settle(ctx context.Context, req *http.Request, r *rejection) (*oauth2.Token, *hop.Field, error) {
+func (t *Refresh) settle(req *http.Request, r *rejection) (*oauth2.Token, *hop.Field, error) {
 	start := time.Now()
-	token, f, err := t.renew(ctx, r.token)
+	token, f, err := t.renew(req, r.token)
 	_, later := errors.AsType[*tokensource.RetryError](err)
 	if later || errors.Is(err, tokensource.ErrUnchanged) {
 		// It was another request that was rejected; this one may fare better.
@@ -265,11 +263,21 @@ func (t *Refresh) put(l *hop.Leg, token *oauth2.Token, f *hop.Field, again bool)
 	}
 }
 
+func (t *Refresh) token(req *http.Request) (token *oauth2.Token, err error) {
+	ctx, wait := hop.Waiting(req)
+	defer end(wait, "transport: Source", &token, &err)
+	return t.Source.Token(ctx)
+}
+
+func (t *Refresh) renewed(req *http.Request, rejected *oauth2.Token) (token *oauth2.Token, err error) {
+	ctx, wait := hop.Waiting(req)
+	defer end(wait, "transport: Source", &token, &err)
+	return t.Source.Renew(ctx, rejected)
+}
+
 // renew returns a token other than rejected with its field, or an error.
-func (t *Refresh) renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.Token, *hop.Field, error) {
-	token, err := call(ctx, "transport: Source", func(ctx context.Context) (*oauth2.Token, error) {
-		return t.Source.Renew(ctx, rejected)
-	})
+func (t *Refresh) renew(req *http.Request, rejected *oauth2.Token) (*oauth2.Token, *hop.Field, error) {
+	token, err := t.renewed(req, rejected)
 	if err == nil && token == rejected {
 		err = tokensource.ErrUnchanged
 	}
@@ -290,9 +298,7 @@ func (t *Refresh) again(req *http.Request, l *hop.Leg, resp *http.Response, r *r
 	t.emit(req, e)
 	h := hold(resp)
 	start := time.Now()
-	ctx, wait := hop.Waiting(req)
-	token, f, err := t.another(ctx, r.token, demand)
-	wait.Stop()
+	token, f, err := t.another(req, r.token, demand)
 	e.Duration = time.Since(start)
 	if errors.Is(err, tokensource.ErrUnchanged) {
 		e.Kind = EventUnchanged
@@ -326,11 +332,11 @@ func (t *Refresh) again(req *http.Request, l *hop.Leg, resp *http.Response, r *r
 	return resp, err
 }
 
-func (t *Refresh) another(ctx context.Context, old *oauth2.Token, demand *StepUp) (*oauth2.Token, *hop.Field, error) {
+func (t *Refresh) another(req *http.Request, old *oauth2.Token, demand *StepUp) (*oauth2.Token, *hop.Field, error) {
 	if demand == nil {
-		return t.renew(ctx, old)
+		return t.renew(req, old)
 	}
-	return t.stepUp(ctx, demand, old)
+	return t.stepUp(req, demand, old)
 }
 
 func (t *Refresh) rejected(resp *http.Response) (rejected bool, err error) {

@@ -136,11 +136,13 @@ func (s *steps) forget(token *oauth2.Token) {
 }
 
 // stepUp returns a token that meets d, where old did not, and its field.
-func (t *Refresh) stepUp(ctx context.Context, d *StepUp, old *oauth2.Token) (*oauth2.Token, *hop.Field, error) {
+func (t *Refresh) stepUp(req *http.Request, d *StepUp, old *oauth2.Token) (*oauth2.Token, *hop.Field, error) {
 	demand := fmt.Sprintf("%+v", *d)
 	if st, ok := t.steps.find(old, demand); ok {
 		return st.token, st.field, nil
 	}
+	ctx, wait := hop.Waiting(req)
+	defer wait.Stop()
 	flight := t.steps.flights.DoChan(fmt.Sprintf("%p %s", old, demand), func() (any, error) {
 		if st, ok := t.steps.find(old, demand); ok {
 			return st, nil

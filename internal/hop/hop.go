@@ -37,7 +37,7 @@ func All(req *http.Request, f func(*http.Request) bool) bool {
 // the field name with a value, which net/http may have dropped since.
 func firstHas(req *http.Request, name string) (own bool) {
 	All(req, func(r *http.Request) bool {
-		value, _, _ := has(r.Header, name, "")
+		value, _ := has(r.Header, name, "")
 		own = r.Response == nil && value
 		return true
 	})
@@ -56,21 +56,18 @@ func userinfo(req *http.Request) string {
 
 // has reports whether h has a value of the field name that is neither empty nor
 // ignored, in any spelling of the name, since a raw map key goes onto the wire as
-// well; and whether it has the field at all. The names are the bits of all in h, with one
-// more so that there are some.
-func has(h http.Header, name, ignored string) (value, spelled bool, names uint64) {
-	names = 1
-	for key := range h {
-		names |= bit(key)
+// well; and whether it has the field at all.
+func has(h http.Header, name, ignored string) (value, spelled bool) {
+	for key, values := range h {
 		if !spells(key, name) {
 			continue
 		}
 		spelled = true
-		for _, v := range h[key] {
+		for _, v := range values {
 			value = value || v != "" && v != ignored
 		}
 	}
-	return value, spelled, names
+	return value, spelled
 }
 
 // spells reports whether key is name, in whatever letter case. The lengths tell most

@@ -17,10 +17,11 @@ const maxFields = 6
 // Request is that request as it is.
 type Leg struct {
 	Request *http.Request
+	Many    bool // more than one decorator is to see it
 
-	query  string
 	change change
-	names  uint64 // the bits of those in Request's header, once they were looked at
+	query  string
+	names  uint64 // the bits of those in Request's header, once many have asked
 	absent string // a name that is not among them, in any spelling
 	n      int
 	fields [maxFields]*Field
@@ -61,18 +62,30 @@ func (l *Leg) Own(name string) bool {
 	if l.Request.Response != nil && name == Authorization {
 		ignored = userinfo(l.Request)
 	}
-	own, spelled := false, false
-	// One look at all names serves a run: one whose bit no other has is not there.
-	switch {
-	case l.names == 0:
-		own, spelled, l.names = has(l.Request.Header, name, ignored)
-	case l.names&bit(name) != 0:
-		own, spelled, _ = has(l.Request.Header, name, ignored)
+	if l.Many && l.names == 0 {
+		l.names = bits(l.Request.Header)
 	}
-	if !spelled {
-		l.absent = name
+	own := false
+	if l.mayHave(name) {
+		var spelled bool
+		if own, spelled = has(l.Request.Header, name, ignored); !spelled {
+			l.absent = name
+		}
 	}
 	return own || l.Request.Response != nil && firstHas(l.Request, name)
+}
+
+// mayHave reports whether Request's header may have the field name. One look at all
+// names serves many decorators: one whose bit no other has is not there.
+func (l *Leg) mayHave(name string) bool { return l.names == 0 || l.names&bit(name) != 0 }
+
+// bits returns the bits of all names in h, with one more so that there are some.
+func bits(h http.Header) uint64 {
+	names := uint64(1)
+	for name := range h {
+		names |= bit(name)
+	}
+	return names
 }
 
 // bit is one of 64, by the length and the first letter: the same for all spellings of a
@@ -99,7 +112,7 @@ func (l *Leg) Cookies() []string {
 	if i := l.field(Cookie); i >= 0 {
 		return l.fields[i].Values
 	}
-	if l.names != 0 && l.names&bit(Cookie) == 0 {
+	if !l.mayHave(Cookie) {
 		return nil
 	}
 	return Cookies(l.Request.Header)
@@ -120,7 +133,7 @@ func (l *Leg) Set(f *Field) {
 		return
 	}
 	if l.n == maxFields {
-		*l = Leg{Request: l.Build()}
+		*l = Leg{Request: l.Build(), Many: l.Many}
 	}
 	l.fields[l.n] = f
 	l.n++
@@ -166,16 +179,20 @@ func (l *Leg) header() http.Header {
 	}
 	h := roomy(from, l.n)
 	for _, f := range l.fields[:l.n] {
-		if f.Name != l.absent && (l.names == 0 || l.names&bit(f.Name) != 0) {
-			for key := range from {
-				if spells(key, f.Name) {
-					delete(h, key)
-				}
-			}
+		if f.Name != l.absent && l.mayHave(f.Name) {
+			remove(h, f.Name)
 		}
 		h[f.Name] = f.Values
 	}
 	return h
+}
+
+func remove(h http.Header, name string) {
+	for key := range h {
+		if spells(key, name) {
+			delete(h, key)
+		}
+	}
 }
 
 // roomy returns a copy of h that more fields fit into. maps.Clone is the fastest,
