@@ -14,7 +14,7 @@ import (
 type workload func(n int)
 
 // A sample is what one operation of a row costs: the median of the rounds, and the
-// median of its ratios to the first row in the same round.
+// median of its ratios to the first row just before.
 type sample struct {
 	ns, ratio     float64
 	allocs, bytes float64
@@ -26,8 +26,11 @@ type stint struct {
 	rounds int
 }
 
-// measure runs the rows in turn, so that neighbours meet the same noise. Each row
-// makes as many workloads as there are workers.
+// measure runs the rows in turn, so that neighbours meet the same noise, and before each
+// the first again, since a machine that others share is faster now than it was a second
+// ago. A stint has to be long enough for dozens of garbage collections, which come
+// as they come: to start each with an empty heap would favour those that just
+// escape their last one. Each row makes as many workloads as there are workers.
 func measure(s stint, workers int, rows []func() workload) []sample {
 	loads := make([][]workload, len(rows))
 	counts := make([]int, len(rows))
@@ -40,12 +43,18 @@ func measure(s stint, workers int, rows []func() workload) []sample {
 		samples[i].allocs, samples[i].bytes = allocations(loads[i][0])
 		counts[i] = calibrate(loads[i], s.length)
 	}
+	turn := func(i int) float64 { return float64(run(loads[i], counts[i])) / float64(counts[i]*workers) }
 	times := make([][]float64, len(rows))
 	ratios := make([][]float64, len(rows))
 	for range s.rounds {
 		for i := range rows {
-			times[i] = append(times[i], float64(run(loads[i], counts[i]))/float64(counts[i]*workers))
-			ratios[i] = append(ratios[i], times[i][len(times[i])-1]/times[0][len(times[0])-1])
+			first := turn(0)
+			if i == 0 {
+				times[0], ratios[0] = append(times[0], first), append(ratios[0], 1)
+				continue
+			}
+			ns := turn(i)
+			times[i], ratios[i] = append(times[i], ns), append(ratios[i], ns/first)
 		}
 	}
 	for i := range rows {
@@ -54,10 +63,8 @@ func measure(s stint, workers int, rows []func() workload) []sample {
 	return samples
 }
 
-// run has each worker do n operations, and returns how long that took. What others
-// have left for the garbage collector is not theirs to clear away.
+// run has each worker do n operations, and returns how long that took.
 func run(workers []workload, n int) time.Duration {
-	runtime.GC()
 	start := time.Now()
 	if len(workers) == 1 {
 		workers[0](n)

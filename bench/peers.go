@@ -77,7 +77,7 @@ var looking = peer{name: "the floor, and a look at each field's name", scheme: "
 	send := floor.make(base, i)
 	return func(req *http.Request) (*http.Response, error) {
 		for name := range req.Header {
-			if strings.EqualFold(name, "Authorization") {
+			if len(name) == len("Authorization") && strings.EqualFold(name, "Authorization") {
 				return base.RoundTrip(req)
 			}
 		}
