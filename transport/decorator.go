@@ -94,7 +94,9 @@ func (h *header) field(from string, token *oauth2.Token) (*hop.Field, error) {
 // end ends the wait for a token, and makes an error of a panic in what was waited for. It
 // is to be deferred.
 func end(wait *hop.Wait, what string, token **oauth2.Token, err *error) {
-	wait.Stop()
+	if wait != nil {
+		wait.Stop()
+	}
 	if v := recover(); v != nil {
 		*token, *err = nil, rescue.Error(what, v)
 	}

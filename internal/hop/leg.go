@@ -128,6 +128,14 @@ func (l *Leg) Query() string {
 
 // Set puts f in the place of any field of that name, in any spelling.
 func (l *Leg) Set(f *Field) {
+	if l.n == 0 { // mostly, and so little is inlined
+		l.fields[0], l.n = f, 1
+		return
+	}
+	l.set(f)
+}
+
+func (l *Leg) set(f *Field) {
 	if i := l.field(f.Name); i >= 0 {
 		l.fields[i] = f
 		return
@@ -173,11 +181,12 @@ func (l *Leg) Build() *http.Request {
 }
 
 func (l *Leg) header() http.Header {
-	from := l.Request.Header
-	if l.n == 0 {
-		return maps.Clone(from)
+	h := l.Request.Header
+	if l.n == 0 || h != nil && len(h)+l.n <= 8 { // any map's room
+		h = maps.Clone(h)
+	} else {
+		h = roomy(h, l.n)
 	}
-	h := roomy(from, l.n)
 	for _, f := range l.fields[:l.n] {
 		if f.Name != l.absent && l.mayHave(f.Name) {
 			remove(h, f.Name)
