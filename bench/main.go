@@ -87,7 +87,7 @@ func hotPath(r *report) {
 		"What authtrip does beyond the floor is mostly the look that the second row has too: RFC 9110 has names without case, and a Go map has them with it.")
 	all := append(append([]peer{floor, looking}, ours...), peers...)
 	r.table("|ns|of the floor|allocations|bytes")
-	for i, s := range measure(rounds(100*time.Millisecond, 31), 1, rows(all, template(6))) {
+	for i, s := range measure(rounds(50*time.Millisecond, 81), 1, rows(all, template(6))) {
 		r.row(all[i].name, all[i].ours, all[i].note, ns(s.ns), ratio(s.ratio), whole(s.allocs), whole(s.bytes))
 	}
 }
