@@ -84,7 +84,8 @@ func rows(peers []peer, template *http.Request) (all []func() workload) {
 func hotPath(r *report) {
 	r.section("Hot path", "One request with 6 header fields, over a base that does nothing. Times are medians of rounds in which each row has its turn, long enough for dozens of garbage collections, "+
 		"and ratios medians of those to the floor, which has a turn just before each row's. "+
-		"What authtrip does beyond the floor is mostly the look that the second row has too: RFC 9110 has names without case, and a Go map has them with it.")
+		"What authtrip does beyond the floor is mostly the look that the second row has too: RFC 9110 has names without case, and a Go map has them with it. "+
+		"All times are those of a process that has every module's code and tables in it, which the garbage collector has to go through; `make microbench` measures authtrip alone.")
 	all := append(append([]peer{floor, looking}, ours...), peers...)
 	r.table("|ns|of the floor|allocations|bytes")
 	for i, s := range measure(rounds(50*time.Millisecond, 81), 1, rows(all, template(6))) {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/authtrip/authtrip/apikey"
+	"github.com/authtrip/authtrip/basic"
 	"github.com/authtrip/authtrip/transport"
 )
 
@@ -19,6 +21,8 @@ func BenchmarkHotPath(b *testing.B) {
 		{"floor", floor{base, []string{"Bearer token"}}},
 		{"Bearer", &transport.Bearer{Source: s, Base: base}},
 		{"Refresh", &transport.Refresh{Source: s, Base: base}},
+		{"basic", &basic.Transport{Username: "user", Password: "password", Base: base}},
+		{"apikey", &apikey.Transport{Key: "key", Base: base}},
 	} {
 		b.Run(bm.name+"/serial", func(b *testing.B) {
 			b.ReportAllocs()
