@@ -63,7 +63,7 @@ func (t *Bearer) authorize(l *hop.Leg) (*hop.Field, error) {
 	if t.Source == nil {
 		return nil, errBearerSource
 	}
-	if v, err := admit(l.Request, l.Own(hop.Authorization), t.Audience, t.Source); v != attach {
+	if v, err := admit(l.Request, l.Own(hop.Authorization), t.Audience, t.Source, t); v != attach {
 		return nil, err
 	}
 	token, err := t.token(l.Request)

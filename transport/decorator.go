@@ -3,7 +3,6 @@ package transport
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"sync/atomic"
 
 	"github.com/authtrip/authtrip/internal/field"
@@ -24,14 +23,14 @@ const (
 	attach
 )
 
-// admit judges a request that is to get a token by one of owners, unless it has
+// admit judges a request that is to get a token of source by decorator, unless it has
 // its own. An error means that it must not be sent.
-func admit(req *http.Request, own bool, audience *Audience, owners ...any) (verdict, error) {
+func admit(req *http.Request, own bool, audience *Audience, source, decorator any) (verdict, error) {
 	if m := marks.Of(req.Context()); m != nil {
 		if m.Off() {
 			return untouched, nil
 		}
-		if slices.ContainsFunc(owners, m.Renewal) {
+		if m.Renewal(source) || m.Renewal(decorator) {
 			return untouched, errReentry
 		}
 	}

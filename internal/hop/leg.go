@@ -176,12 +176,7 @@ func (l *Leg) Build() *http.Request {
 	} else {
 		r = withQuery(l.Request, l.query)
 	}
-	r.Header = l.header()
-	return r
-}
-
-func (l *Leg) header() http.Header {
-	h := l.Request.Header
+	h := r.Header
 	if l.n == 0 || h != nil && len(h)+l.n <= 8 { // any map's room
 		h = maps.Clone(h)
 	} else {
@@ -193,7 +188,8 @@ func (l *Leg) header() http.Header {
 		}
 		h[f.Name] = f.Values
 	}
-	return h
+	r.Header = h
+	return r
 }
 
 func remove(h http.Header, name string) {
