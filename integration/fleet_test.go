@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +44,6 @@ type fleet struct {
 	members   map[string]*process
 	started   int
 	killed    map[string]time.Time
-	exchanges []string // who has begun each, in order
 	tokens    map[string]bool
 	events    map[tokensource.EventKind]int
 	failures  []failure
@@ -53,7 +51,7 @@ type fleet struct {
 	accepted  int // by those that have ended
 	signedOut int // requests of theirs
 
-	signIns, refused int // that were explained; of the test's goroutine
+	signIns, seen int // exchanges up to the last sign-in; of the test's goroutine
 }
 
 // A failure is a request's, or what else a member cannot do.
@@ -82,14 +80,6 @@ func newFleet(t *testing.T, server *authserver.Server, s store) *fleet {
 		members: make(map[string]*process), killed: make(map[string]time.Time),
 		tokens: make(map[string]bool), events: make(map[tokensource.EventKind]int),
 	}
-	server.Fault(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.PostForm.Get("grant_type") == "refresh_token" {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.exchanges = append(f.exchanges, r.UserAgent())
-		}
-		return false
-	})
 	f.signIn()
 	f.began = time.Now()
 	for range fleetSize {
@@ -214,21 +204,31 @@ func (f *fleet) stop() {
 }
 
 // explain signs in again if the server has refused the refresh token, as it does to
-// one member after the other until then. It is an error unless the last that the
-// server has answered was killed.
+// one member after the other until then. It is an error unless somebody was killed
+// who had just exchanged it, so that nobody has the new one, or whose request has come so
+// late that the next had exchanged it: that ends what this one got.
 func (f *fleet) explain() {
 	f.t.Helper()
-	s := f.server.Stats()
-	refused := s.RefusedRefreshes["invalid_grant"]
-	if refused == f.refused {
+	exchanges := f.server.Stats().Exchanges
+	refused := slices.IndexFunc(exchanges[f.seen:], func(e authserver.Exchange) bool { return !e.Granted })
+	if refused < 0 {
 		return
 	}
+	refused += f.seen
+	last := refused - 1
+	for last >= 0 && !exchanges[last].Granted {
+		last--
+	}
+	var at time.Time
 	f.mu.Lock()
-	last := f.exchanges[s.Refreshes+f.refused-1]
-	at, killed := f.killed[last]
+	for _, i := range []int{last, refused} {
+		if i >= 0 && at.IsZero() {
+			at = f.killed[exchanges[i].By]
+		}
+	}
 	f.mu.Unlock()
-	if !killed {
-		f.t.Errorf("signed out, although %s, which had exchanged the refresh token before, was not killed", last)
+	if at.IsZero() {
+		f.t.Errorf("signed out, although neither who had exchanged the refresh token before nor who was refused was killed: %v", exchanges[max(0, last):refused+1])
 	}
 	f.signIn() // under the lock: whoever comes after that has the new token
 	f.signIns++
@@ -237,7 +237,7 @@ func (f *fleet) explain() {
 	// have found the sign-in.
 	f.outages = append(f.outages, outage{"failed 401 Unauthorized", at.Add(-time.Second), time.Now().Add(5 * time.Second)})
 	f.mu.Unlock()
-	f.refused = f.server.Stats().RefusedRefreshes["invalid_grant"]
+	f.seen = len(f.server.Stats().Exchanges)
 }
 
 // report checks that there was one exchange for each lifetime of a token.
@@ -259,8 +259,9 @@ func (f *fleet) report() {
 		f.t.Errorf("%d requests failed, the first with: %s", n, f.failures[0].what)
 	}
 	f.t.Logf("%d requests more failed during outages", all-len(f.failures))
-	if refused := s.RefusedRefreshes["invalid_grant"]; refused != f.refused || len(s.RefusedRefreshes) > 1 || refused > 0 && f.signIns == 0 {
-		f.t.Errorf("refused: %v, of which %d are explained", s.RefusedRefreshes, f.refused)
+	since := slices.ContainsFunc(s.Exchanges[f.seen:], func(e authserver.Exchange) bool { return !e.Granted })
+	if since || len(s.RefusedRefreshes) > 1 || s.RefusedRefreshes["invalid_grant"] > 0 && f.signIns == 0 {
+		f.t.Errorf("refused: %v, which %d sign-ins do not explain", s.RefusedRefreshes, f.signIns)
 	}
 	if f.signIns == 0 && f.signedOut > 0 {
 		f.t.Errorf("%d requests failed since somebody had to sign in", f.signedOut)

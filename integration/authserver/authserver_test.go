@@ -293,6 +293,9 @@ func TestConcurrentRefresh(t *testing.T) {
 			stats.RefusedRefreshes["invalid_grant"] != clients-1 {
 			t.Errorf("stats %+v, want 1 of %d refreshes granted", stats, clients)
 		}
+		if got := stats.Exchanges; len(got) != clients || !got[0].Granted || got[1].Granted || got[0].By == "" {
+			t.Errorf("exchanges %+v, want %d, the first granted", got, clients)
+		}
 	})
 }
 

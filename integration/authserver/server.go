@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,8 +65,15 @@ type Stats struct {
 	TokenRequests    map[string]int // by grant_type, including those left to a fault
 	Refreshes        int            // granted
 	RefusedRefreshes map[string]int // by error code
+	Exchanges        []Exchange     // those granted and those refused, one after the other
 	Accepted         int            // API requests answered 200
 	Unauthorized     int            // API requests answered 401
+}
+
+// An Exchange is one use of a refresh token.
+type Exchange struct {
+	By      string // what the client says it is, as User-Agent
+	Granted bool
 }
 
 // A backend is an authorization server without its surroundings. Only valid
@@ -178,6 +186,7 @@ func (s *Server) Stats() Stats {
 	st := s.stats
 	st.TokenRequests = maps.Clone(st.TokenRequests)
 	st.RefusedRefreshes = maps.Clone(st.RefusedRefreshes)
+	st.Exchanges = slices.Clone(st.Exchanges)
 	return st
 }
 
@@ -201,9 +210,6 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := s.answer(r)
-	if grantType == "refresh_token" {
-		s.countRefresh(answer)
-	}
 	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes())
@@ -215,10 +221,13 @@ func (s *Server) answer(r *http.Request) *httptest.ResponseRecorder {
 	defer s.grants.Unlock()
 	rec := httptest.NewRecorder()
 	s.backend.token(rec, r)
+	if r.PostForm.Get("grant_type") == "refresh_token" {
+		s.countRefresh(r.UserAgent(), rec)
+	}
 	return rec
 }
 
-func (s *Server) countRefresh(answer *httptest.ResponseRecorder) {
+func (s *Server) countRefresh(by string, answer *httptest.ResponseRecorder) {
 	var refusal struct {
 		Code string `json:"error"`
 	}
@@ -226,6 +235,7 @@ func (s *Server) countRefresh(answer *httptest.ResponseRecorder) {
 		_ = json.Unmarshal(answer.Body.Bytes(), &refusal) // counted under "" if it is none
 	}
 	s.count(func(st *Stats) {
+		st.Exchanges = append(st.Exchanges, Exchange{by, answer.Code == http.StatusOK})
 		if answer.Code == http.StatusOK {
 			st.Refreshes++
 		} else {
