@@ -73,6 +73,7 @@ type Stats struct {
 // An Exchange is one use of a refresh token.
 type Exchange struct {
 	By      string // what the client says it is, as User-Agent
+	At      time.Time
 	Granted bool
 }
 
@@ -235,7 +236,7 @@ func (s *Server) countRefresh(by string, answer *httptest.ResponseRecorder) {
 		_ = json.Unmarshal(answer.Body.Bytes(), &refusal) // counted under "" if it is none
 	}
 	s.count(func(st *Stats) {
-		st.Exchanges = append(st.Exchanges, Exchange{by, answer.Code == http.StatusOK})
+		st.Exchanges = append(st.Exchanges, Exchange{by, time.Now(), answer.Code == http.StatusOK})
 		if answer.Code == http.StatusOK {
 			st.Refreshes++
 		} else {
