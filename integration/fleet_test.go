@@ -29,7 +29,7 @@ const (
 
 	// lifetime is that of an access token, unless it is replaced before, as it is at
 	// half of it. A request that is refused has until then to be sent again.
-	lifetime = 3 * time.Second
+	lifetime = 4 * time.Second
 )
 
 // A fleet is processes that share one identity, whose refresh token is good for
@@ -110,7 +110,7 @@ func (f *fleet) start() {
 	name := fmt.Sprint("member-", f.started)
 	config, err := json.Marshal(member{
 		Name: name, Config: *f.server.Config(), APIURL: f.server.APIURL, Store: f.store,
-		Callers: 50, Pause: time.Second, Deadline: 20 * time.Second,
+		Callers: 50, Pause: 3 * time.Second / 2, Deadline: 20 * time.Second,
 	})
 	if err != nil {
 		f.t.Error(err)
@@ -261,7 +261,10 @@ func (f *fleet) report() {
 		})
 	})
 	if n := len(f.failures); n > 0 {
-		f.t.Errorf("%d requests failed, the first with: %s", n, f.failures[0].what)
+		f.t.Errorf("%d requests failed, the first after %v with: %s", n, f.failures[0].at.Sub(f.began), f.failures[0].what)
+		for _, o := range f.outages {
+			f.t.Logf("outage after %v, until %v: %s", o.from.Sub(f.began), o.to.Sub(f.began), o.why)
+		}
 	}
 	f.t.Logf("%d requests more failed during outages", all-len(f.failures))
 	since := slices.ContainsFunc(s.Exchanges[f.seen:], func(e authserver.Exchange) bool { return !e.Granted })
