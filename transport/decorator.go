@@ -91,7 +91,8 @@ func (h *header) field(from string, token *oauth2.Token) (*hop.Field, error) {
 }
 
 // end ends the wait for a token, and makes an error of a panic in what was waited for. It
-// is to be deferred.
+// is to be deferred by each method that asks a Source: one function that were given what to
+// ask would cost every request a closure.
 func end(wait *hop.Wait, what string, token **oauth2.Token, err *error) {
 	if wait != nil {
 		wait.Stop()

@@ -192,6 +192,7 @@ func (l *Leg) Build() *http.Request {
 	return r
 }
 
+// remove deletes the field name from h, in any spelling.
 func remove(h http.Header, name string) {
 	for key := range h {
 		if spells(key, name) {
