@@ -104,7 +104,7 @@ type credential struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *Transport, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })

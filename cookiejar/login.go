@@ -85,7 +85,7 @@ var errNoLogin = errors.New("cookiejar: Login.Login is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Login) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req, Many: t.inner.Ours()})
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *Login, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })

@@ -106,7 +106,7 @@ type XSRF struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *XSRF) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *XSRF, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
@@ -158,7 +158,7 @@ var _ = hop.Register(func(t *keeper, l hop.Leg) (*http.Response, error) { return
 
 // RoundTrip implements [http.RoundTripper].
 func (k *keeper) RoundTrip(req *http.Request) (*http.Response, error) {
-	return k.roundTrip(&hop.Leg{Request: req, Many: k.next.Ours()})
+	return k.roundTrip(&hop.Leg{Request: req})
 }
 
 func (k *keeper) roundTrip(l *hop.Leg) (*http.Response, error) {

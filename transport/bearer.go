@@ -41,7 +41,7 @@ var errBearerSource = errors.New("transport: Bearer.Source is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *Bearer, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })

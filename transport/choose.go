@@ -78,7 +78,7 @@ type Choice struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Choose) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *Choose, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })
@@ -263,7 +263,7 @@ type answering struct{ t *Choose }
 
 // RoundTrip implements [http.RoundTripper].
 func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
-	return a.roundTrip(&hop.Leg{Request: req, Many: a.t.next.Ours()})
+	return a.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *answering, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })

@@ -128,7 +128,7 @@ var errRefreshSource = errors.New("transport: Refresh.Source is nil")
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Refresh) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(&hop.Leg{Request: req, Many: t.next.Ours()})
+	return t.roundTrip(&hop.Leg{Request: req})
 }
 
 var _ = hop.Register(func(t *Refresh, l hop.Leg) (*http.Response, error) { return t.roundTrip(&l) })

@@ -17,12 +17,11 @@ const maxFields = 6
 // Request is that request as it is.
 type Leg struct {
 	Request *http.Request
-	Many    bool // more than one decorator is to see it
 
 	change change
 	query  string
-	names  uint64 // the bits of those in Request's header, once many have asked
-	absent string // a name that is not among them, in any spelling
+	names  *nameSet // those in Request's header, once somebody has asked
+	absent string   // a name that is not among them, in any spelling
 	n      int
 	fields [maxFields]*Field
 }
@@ -62,39 +61,22 @@ func (l *Leg) Own(name string) bool {
 	if l.Request.Response != nil && name == Authorization {
 		ignored = userinfo(l.Request)
 	}
-	if l.Many && l.names == 0 {
-		l.names = bits(l.Request.Header)
+	own, spelled := false, l.mayHave(name)
+	if spelled {
+		own, spelled = has(l.Request.Header, name, ignored)
 	}
-	own := false
-	if l.mayHave(name) {
-		var spelled bool
-		if own, spelled = has(l.Request.Header, name, ignored); !spelled {
-			l.absent = name
-		}
+	if !spelled {
+		l.absent = name
 	}
 	return own || l.Request.Response != nil && firstHas(l.Request, name)
 }
 
-// mayHave reports whether Request's header may have the field name. One look at all
-// names serves many decorators: one whose bit no other has is not there.
-func (l *Leg) mayHave(name string) bool { return l.names == 0 || l.names&bit(name) != 0 }
-
-// bits returns the bits of all names in h, with one more so that there are some.
-func bits(h http.Header) uint64 {
-	names := uint64(1)
-	for name := range h {
-		names |= bit(name)
+// mayHave reports whether Request's header may have the field name.
+func (l *Leg) mayHave(name string) bool {
+	if l.names == nil {
+		l.names = namesOf(l.Request.Header)
 	}
-	return names
-}
-
-// bit is one of 64, by the length and the first letter: the same for all spellings of a
-// name, and mostly another for another name.
-func bit(name string) uint64 {
-	if name == "" {
-		return 1
-	}
-	return 1 << ((len(name) ^ int(name[0]|0x20)) & 63)
+	return l.names.mayHave(name)
 }
 
 // field returns the index of what a decorator has put into the field name, or -1.
@@ -141,7 +123,7 @@ func (l *Leg) set(f *Field) {
 		return
 	}
 	if l.n == maxFields {
-		*l = Leg{Request: l.Build(), Many: l.Many}
+		*l = Leg{Request: l.Build()}
 	}
 	l.fields[l.n] = f
 	l.n++

@@ -33,12 +33,6 @@ type Next struct {
 
 var stranger roundTrip // nil
 
-// Ours reports whether it is known that n is another of ours.
-func (n *Next) Ours() bool {
-	take := n.take.Load()
-	return take != nil && *take != nil
-}
-
 // Send makes one attempt, on behalf of the decorator that was given caller, by base,
 // which must be the same each time. Whatever base does, the result is a response or
 // an error, and the response names caller.
