@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/authtrip/authtrip/apikey"
+	"github.com/authtrip/authtrip/bench/internal/rows"
 	"github.com/authtrip/authtrip/transport"
 	"github.com/prometheus/common/config"
 	"golang.org/x/oauth2"
@@ -18,7 +19,7 @@ type chain struct {
 	ours   bool
 	// fields are those that the request is sent with beyond the template's.
 	fields map[string]string
-	make   func(base http.RoundTripper, i *issuer) http.RoundTripper
+	make   func(base http.RoundTripper, i *rows.Issuer) http.RoundTripper
 }
 
 // byHand is the round tripper that everybody writes.
@@ -74,28 +75,28 @@ var chains = []chain{
 	{
 		name: "authtrip: apikey, apikey in a cookie, apikey, Refresh", ours: true,
 		fields: map[string]string{"X-Api-Key": "key", "X-Second-Key": "second", "Cookie": "sid=sid", "Authorization": "Bearer token-1"},
-		make: func(base http.RoundTripper, i *issuer) http.RoundTripper {
-			return transport.Chain(key, cookie, second, (&transport.Refresh{Source: i.session()}).Wrap)(base)
+		make: func(base http.RoundTripper, i *rows.Issuer) http.RoundTripper {
+			return transport.Chain(key, cookie, second, (&transport.Refresh{Source: i.Session()}).Wrap)(base)
 		},
 	},
 	{
 		name: "authtrip: Refresh, apikey, apikey in a cookie, apikey", ours: true,
 		fields: map[string]string{"X-Api-Key": "key", "X-Second-Key": "second", "Cookie": "sid=sid", "Authorization": "Bearer token-1"},
-		make: func(base http.RoundTripper, i *issuer) http.RoundTripper {
-			return transport.Chain((&transport.Refresh{Source: i.session()}).Wrap, key, cookie, second)(base)
+		make: func(base http.RoundTripper, i *rows.Issuer) http.RoundTripper {
+			return transport.Chain((&transport.Refresh{Source: i.Session()}).Wrap, key, cookie, second)(base)
 		},
 	},
 	{
 		name: "authtrip: a stranger's user agent, apikey, apikey in a cookie, Refresh", ours: true,
 		fields: map[string]string{"User-Agent": "bench", "X-Api-Key": "key", "Cookie": "sid=sid", "Authorization": "Bearer token-1"},
-		make: func(base http.RoundTripper, i *issuer) http.RoundTripper {
-			return transport.Chain(userAgent, key, cookie, (&transport.Refresh{Source: i.session()}).Wrap)(base)
+		make: func(base http.RoundTripper, i *rows.Issuer) http.RoundTripper {
+			return transport.Chain(userAgent, key, cookie, (&transport.Refresh{Source: i.Session()}).Wrap)(base)
 		},
 	},
 	{
 		name: "x/oauth2 Transport inside of three by hand, which clone", module: "golang.org/x/oauth2",
 		fields: map[string]string{"User-Agent": "bench", "X-Api-Key": "key", "Cookie": "sid=sid", "Authorization": "Bearer token-1"},
-		make: func(base http.RoundTripper, i *issuer) http.RoundTripper {
+		make: func(base http.RoundTripper, i *rows.Issuer) http.RoundTripper {
 			return byHand{"User-Agent", "bench", byHand{"X-Api-Key", "key", byHand{
 				"Cookie", "sid=sid",
 				&oauth2.Transport{Source: oauth2.ReuseTokenSource(nil, i), Base: base},
@@ -105,7 +106,7 @@ var chains = []chain{
 	{
 		name: "client-go: user agent, auth proxy, impersonation, token source", module: "k8s.io/client-go",
 		fields: map[string]string{"User-Agent": "bench", "X-Remote-User": "user", "Impersonate-User": "other", "Authorization": "Bearer token-1"},
-		make: func(base http.RoundTripper, i *issuer) http.RoundTripper {
+		make: func(base http.RoundTripper, i *rows.Issuer) http.RoundTripper {
 			rt := kubernetes.ResettableTokenSourceWrapTransport(kubernetes.NewCachedTokenSource(i))(base)
 			rt = kubernetes.NewImpersonatingRoundTripper(kubernetes.ImpersonationConfig{UserName: "other"}, rt)
 			rt = kubernetes.NewAuthProxyRoundTripper("user", "", nil, nil, rt)
@@ -115,7 +116,7 @@ var chains = []chain{
 	{
 		name: "prometheus/common: user agent, two headers, authorization", module: "github.com/prometheus/common",
 		fields: map[string]string{"User-Agent": "bench", "X-Api-Key": "key", "X-Second-Key": "second", "Authorization": "Bearer token-1"},
-		make: func(base http.RoundTripper, _ *issuer) http.RoundTripper {
+		make: func(base http.RoundTripper, _ *rows.Issuer) http.RoundTripper {
 			rt := config.NewAuthorizationCredentialsRoundTripper("Bearer", config.NewInlineSecret("token-1"), base)
 			rt = config.NewHeadersRoundTripper(headers("X-Second-Key", "second"), rt)
 			rt = config.NewHeadersRoundTripper(headers("X-Api-Key", "key"), rt)
@@ -131,7 +132,7 @@ func headers(name, value string) *config.Headers {
 // bare is the template of chains: with what they add there are eight fields, which
 // is what a map holds without growing.
 func bare() *http.Request {
-	req := template(4)
+	req := rows.Template(4)
 	req.Header.Del("User-Agent")
 	req.Header.Set("X-Trace", "value")
 	return req

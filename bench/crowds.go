@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authtrip/authtrip/bench/internal/rows"
 )
 
 // An api accepts the tokens from a number on.
@@ -51,14 +53,14 @@ const herdSize = 1000
 
 // herd has as many callers meet the 401 of one revoked token. With late, half of
 // the 401s come when the token has long been renewed.
-func herd(p peer, late time.Duration) crowd {
-	i := &issuer{takes: 20 * time.Millisecond}
+func herd(p rows.Row, late time.Duration) crowd {
+	i := &rows.Issuer{Takes: 20 * time.Millisecond}
 	a := &api{}
-	send := p.make(a, i)
+	send := p.Make(a, i)
 	if !attempt(send, context.Background()) {
-		panic(p.name + ": the first request has failed")
+		panic(p.Name + ": the first request has failed")
 	}
-	before := i.count()
+	before := i.Count()
 	a.from.Store(int64(before) + 1)
 	a.late, a.herd = late, make(chan struct{})
 	var failed atomic.Int64
@@ -72,39 +74,35 @@ func herd(p peer, late time.Duration) crowd {
 		})
 	}
 	wg.Wait()
-	return crowd{i.count() - before, int(failed.Load()), time.Since(start)}
+	return crowd{i.Count() - before, int(failed.Load()), time.Since(start)}
 }
 
-func attempt(send do, ctx context.Context) bool {
-	resp, err := send(template(6).WithContext(ctx))
+func attempt(send rows.Do, ctx context.Context) bool {
+	resp, err := send(rows.Template(6).WithContext(ctx))
 	return err == nil && resp.StatusCode == http.StatusOK
 }
 
 const waiting = 100
 
 // expired returns what sends by p, whose token has expired.
-func expired(p peer) (*issuer, do) {
-	i := &issuer{lifetime: 30 * time.Millisecond}
+func expired(p rows.Row) (*rows.Issuer, rows.Do) {
+	i := &rows.Issuer{Lifetime: 30 * time.Millisecond}
 	a := &api{}
-	send := p.make(a, i)
+	send := p.Make(a, i)
 	if !attempt(send, context.Background()) {
-		panic(p.name + ": the first request has failed")
+		panic(p.Name + ": the first request has failed")
 	}
 	time.Sleep(40 * time.Millisecond)
-	i.mu.Lock()
-	i.lifetime = hour
-	i.mu.Unlock()
-	a.from.Store(int64(i.count()) + 1)
+	i.Change(func() { i.Lifetime = time.Hour })
+	a.from.Store(int64(i.Count()) + 1)
 	return i, send
 }
 
 // stall has many callers, each with a deadline of 50 ms, wait for an exchange that
 // hangs. It returns how many were back soon after that.
-func stall(p peer) (inTime int) {
+func stall(p rows.Row) (inTime int) {
 	i, send := expired(p)
-	i.mu.Lock()
-	i.hang = make(chan struct{})
-	i.mu.Unlock()
+	i.Change(func() { i.Hang = make(chan struct{}) })
 	var back atomic.Int64
 	var wg sync.WaitGroup
 	for range waiting {
@@ -117,23 +115,21 @@ func stall(p peer) (inTime int) {
 	}
 	time.Sleep(200 * time.Millisecond)
 	inTime = int(back.Load())
-	close(i.hang)
+	close(i.Hang)
 	wg.Wait()
 	return inTime
 }
 
 // leader has the caller that began the exchange give up, and returns how many of
 // the others, who have all the time they want, failed by that, and the exchanges.
-func leader(p peer) (failed, exchanges int) {
+func leader(p rows.Row) (failed, exchanges int) {
 	i, send := expired(p)
-	before := i.count()
-	i.mu.Lock()
-	i.takes = 100 * time.Millisecond
-	i.mu.Unlock()
+	before := i.Count()
+	i.Change(func() { i.Takes = 100 * time.Millisecond })
 	ctx, giveUp := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { attempt(send, ctx) })
-	for i.count() == before {
+	for i.Count() == before {
 		time.Sleep(time.Millisecond)
 	}
 	var failures atomic.Int64
@@ -147,5 +143,5 @@ func leader(p peer) (failed, exchanges int) {
 	time.Sleep(20 * time.Millisecond)
 	giveUp()
 	wg.Wait()
-	return int(failures.Load()), i.count() - before
+	return int(failures.Load()), i.Count() - before
 }

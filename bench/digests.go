@@ -4,17 +4,18 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/authtrip/authtrip/bench/internal/rows"
 	"github.com/authtrip/authtrip/digest"
 	icholy "github.com/icholy/digest"
 )
 
 // Digest has rows of its own: its answer is another for each request. The base
 // makes one challenge, and accepts all answers after that.
-var digests = []peer{
-	{name: "authtrip digest", ours: true, make: func(base http.RoundTripper, _ *issuer) do {
+var digests = []rows.Row{
+	{Name: "authtrip digest", Ours: true, Make: func(base http.RoundTripper, _ *rows.Issuer) rows.Do {
 		return (&digest.Transport{Username: "user", Password: "password", Base: digesting(base)}).RoundTrip
 	}},
-	{name: "icholy/digest", module: "github.com/icholy/digest", make: func(base http.RoundTripper, _ *issuer) do {
+	{Name: "icholy/digest", Module: "github.com/icholy/digest", Make: func(base http.RoundTripper, _ *rows.Issuer) rows.Do {
 		return (&icholy.Transport{Username: "user", Password: "password", Transport: digesting(base)}).RoundTrip
 	}},
 }
@@ -22,7 +23,7 @@ var digests = []peer{
 const digestNonce = "bm9uY2U"
 
 func digesting(base http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
+	return rows.Func(func(req *http.Request) (*http.Response, error) {
 		if strings.HasPrefix(req.Header.Get("Authorization"), "Digest ") {
 			return base.RoundTrip(req)
 		}

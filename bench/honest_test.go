@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/authtrip/authtrip/authtest"
+	"github.com/authtrip/authtrip/bench/internal/rows"
 	"github.com/authtrip/authtrip/challenge"
 	"github.com/google/go-cmp/cmp"
 )
@@ -17,19 +18,19 @@ import (
 // Every row sends the credential that it is said to, and the template's fields; those
 // that change the caller's request are known.
 func TestRowsAreHonest(t *testing.T) {
-	for _, p := range append(append([]peer{floor, looking}, ours...), peers...) {
-		t.Run(p.name, func(t *testing.T) {
+	for _, p := range append(rows.Alone(), peers...) {
+		t.Run(p.Name, func(t *testing.T) {
 			var sent []*http.Request
-			base := roundTripper(func(req *http.Request) (*http.Response, error) {
+			base := rows.Func(func(req *http.Request) (*http.Response, error) {
 				if req.Header.Get("Authorization") == "" && req.Header.Get("X-Api-Key") == "" {
-					return newNothing().RoundTrip(req)
+					return rows.Nothing().RoundTrip(req)
 				}
 				sent = append(sent, req.Clone(req.Context()))
-				return newNothing().RoundTrip(req)
+				return rows.Nothing().RoundTrip(req)
 			})
-			req := template(6)
+			req := rows.Template(6)
 			before := req.Clone(req.Context())
-			send := p.make(base, &issuer{})
+			send := p.Make(base, &rows.Issuer{})
 			for range 3 {
 				resp, err := send(req)
 				if err != nil || resp.StatusCode != http.StatusOK {
@@ -44,16 +45,16 @@ func TestRowsAreHonest(t *testing.T) {
 			}
 			got := sent[len(sent)-1]
 			switch {
-			case p.scheme == "Basic ":
+			case p.Scheme == "Basic ":
 				if user, password, _ := got.BasicAuth(); user != "user" || password != "password" {
 					t.Errorf("sent %q", got.Header["Authorization"])
 				}
-			case p.scheme == "":
+			case p.Scheme == "":
 				if got.Header.Get("X-Api-Key") != "key" {
 					t.Errorf("sent %q", got.Header)
 				}
 			default:
-				if want := []string{p.scheme + "token-1"}; !reflect.DeepEqual(got.Header["Authorization"], want) {
+				if want := []string{p.Scheme + "token-1"}; !reflect.DeepEqual(got.Header["Authorization"], want) {
 					t.Errorf("sent %q, want %q", got.Header["Authorization"], want)
 				}
 			}
@@ -62,8 +63,8 @@ func TestRowsAreHonest(t *testing.T) {
 					t.Errorf("%s: sent %q, want %q", name, got.Header[name], values)
 				}
 			}
-			if mutated := !reflect.DeepEqual(before.Header, req.Header) || before.URL.String() != req.URL.String(); mutated != p.mutates {
-				t.Errorf("it changes the caller's request: %v, and the table says %v", mutated, p.mutates)
+			if mutated := !reflect.DeepEqual(before.Header, req.Header) || before.URL.String() != req.URL.String(); mutated != p.Mutates {
+				t.Errorf("it changes the caller's request: %v, and the table says %v", mutated, p.Mutates)
 			}
 		})
 	}
@@ -73,10 +74,10 @@ func TestChainsAreHonest(t *testing.T) {
 	for _, c := range chains {
 		t.Run(c.name, func(t *testing.T) {
 			var sent *http.Request
-			rt := c.make(roundTripper(func(req *http.Request) (*http.Response, error) {
+			rt := c.make(rows.Func(func(req *http.Request) (*http.Response, error) {
 				sent = req
-				return newNothing().RoundTrip(req)
-			}), &issuer{})
+				return rows.Nothing().RoundTrip(req)
+			}), &rows.Issuer{})
 			req := bare()
 			want := req.Header.Clone()
 			for name, value := range c.fields {
@@ -103,13 +104,13 @@ func TestChainsAreHonest(t *testing.T) {
 // Each answer is right (RFC 7616 section 3.4.1), and another than the one before.
 func TestDigestsAreHonest(t *testing.T) {
 	for _, p := range digests {
-		t.Run(p.name, func(t *testing.T) {
+		t.Run(p.Name, func(t *testing.T) {
 			var sent []string
-			send := p.make(roundTripper(func(req *http.Request) (*http.Response, error) {
+			send := p.Make(rows.Func(func(req *http.Request) (*http.Response, error) {
 				sent = append(sent, req.Header.Get("Authorization"))
-				return newNothing().RoundTrip(req)
-			}), &issuer{})
-			req := template(6)
+				return rows.Nothing().RoundTrip(req)
+			}), &rows.Issuer{})
+			req := rows.Template(6)
 			before := req.Clone(req.Context())
 			for range 3 {
 				if resp, err := send(req); err != nil || resp.StatusCode != http.StatusOK {
@@ -146,7 +147,7 @@ func TestOursKeepTheContract(t *testing.T) {
 	for _, c := range chains {
 		if c.ours {
 			t.Run(c.name, func(t *testing.T) {
-				authtest.TestTransport(t, func(base http.RoundTripper) http.RoundTripper { return c.make(base, &issuer{}) }, authtest.Secret("token-", "sid=sid"))
+				authtest.TestTransport(t, func(base http.RoundTripper) http.RoundTripper { return c.make(base, &rows.Issuer{}) }, authtest.Secret("token-", "sid=sid"))
 			})
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"runtime"
+
+	"github.com/authtrip/authtrip/bench/internal/rows"
 )
 
 // An idle row is what an identity costs that has a token and that nobody asks.
@@ -13,18 +15,18 @@ type idle struct {
 
 const identities = 10_000
 
-func idling(p peer) idle {
+func idling(p rows.Row) idle {
 	var before, after runtime.MemStats
 	goroutines := runtime.NumGoroutine()
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	all := make([]do, identities)
-	base := newNothing()
+	all := make([]rows.Do, identities)
+	base := rows.Nothing()
 	for n := range all {
-		all[n] = p.make(base, &issuer{})
+		all[n] = p.Make(base, &rows.Issuer{})
 		if !attempt(all[n], context.Background()) {
-			panic(p.name + ": the first request has failed")
+			panic(p.Name + ": the first request has failed")
 		}
 	}
 	runtime.GC()

@@ -6,6 +6,7 @@ import (
 	stdjar "net/http/cookiejar"
 	"net/url"
 
+	"github.com/authtrip/authtrip/bench/internal/measure"
 	"github.com/authtrip/authtrip/cookiejar"
 	"golang.org/x/net/publicsuffix"
 )
@@ -41,10 +42,10 @@ func ourJar() *cookiejar.Jar {
 
 // jarRows are: theirs, ours by the same interface, and ours as its own Transport
 // uses it.
-func jarRows(n int) (read, write []func() workload) {
-	reading := func(jar http.CookieJar, read func(*url.URL) int) func() workload {
+func jarRows(n int) (read, write []func() measure.Workload) {
+	reading := func(jar http.CookieJar, read func(*url.URL) int) func() measure.Workload {
 		sites := filled(jar, n)
-		return func() workload {
+		return func() measure.Workload {
 			return func(times int) {
 				for i := range times {
 					if read(sites[i%len(sites)]) == 0 {
@@ -55,14 +56,14 @@ func jarRows(n int) (read, write []func() workload) {
 		}
 	}
 	their, our := theirJar(), ourJar()
-	read = []func() workload{
+	read = []func() measure.Workload{
 		reading(their, func(u *url.URL) int { return len(their.Cookies(u)) }),
 		reading(our, func(u *url.URL) int { return len(our.Cookies(u)) }),
 		reading(our, func(u *url.URL) int { return len(our.Header(u)) }),
 	}
-	writing := func(jar http.CookieJar) func() workload {
+	writing := func(jar http.CookieJar) func() measure.Workload {
 		sites := filled(jar, n)
-		return func() workload {
+		return func() measure.Workload {
 			return func(times int) {
 				for i := range times {
 					jar.SetCookies(sites[i%len(sites)], []*http.Cookie{{Name: "name-3", Value: "another", Path: "/"}})
@@ -70,5 +71,5 @@ func jarRows(n int) (read, write []func() workload) {
 			}
 		}
 	}
-	return read, []func() workload{writing(theirJar()), writing(ourJar())}
+	return read, []func() measure.Workload{writing(theirJar()), writing(ourJar())}
 }

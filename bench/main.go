@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"net/http"
@@ -11,12 +10,15 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/authtrip/authtrip/bench/internal/measure"
+	"github.com/authtrip/authtrip/bench/internal/rows"
 )
 
 var (
 	page  = flag.String("page", "", "the `file` to write the tables to, if not to standard output")
 	plot  = flag.String("plot", "", "the `file` to draw the latencies at rollover to, in SVG")
-	only  = flag.String("only", "", "the `name` of the one section to measure: hot, processors, chains, headers, digest, crowds, rollover, wire, jars or idle")
+	only  = flag.String("only", "", "the `name` of the one section to measure: hot, alone, processors, chains, headers, digest, crowds, rollover, wire, jars or idle")
 	quick = flag.Bool("quick", false, "take a small part of the time, to see that everything runs")
 )
 
@@ -29,6 +31,7 @@ func main() {
 		add  func(*report)
 	}{
 		{"hot", hotPath},
+		{"alone", hotAlone},
 		{"processors", processors},
 		{"chains", inChains},
 		{"headers", byHeaders},
@@ -49,99 +52,90 @@ func main() {
 	}
 }
 
-var names = []string{
-	"Accept", "Content-Type", "User-Agent", "X-Request-Id", "X-Trace", "Accept-Language", "X-A", "X-B", "X-C", "X-D",
-	"X-E", "X-F", "X-G", "X-H", "X-I", "X-J", "X-K", "X-L", "X-M", "X-N",
-}
-
-// template is a request with n header fields.
-func template(n int) *http.Request {
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://api.example.com/v2/bench/items?a=b", nil)
-	if err != nil {
-		panic(err)
-	}
-	for _, name := range names[:n] {
-		req.Header[name] = []string{"value"}
-	}
-	return req
-}
-
 // rounds returns a stint of n rounds, or what is left of it when it has to be quick.
-func rounds(length time.Duration, n int) stint {
+func rounds(length time.Duration, n int) measure.Stint {
 	if *quick {
-		return stint{length / 4, max(1, n/5)}
+		return measure.Stint{Length: length / 4, Rounds: max(1, n/5)}
 	}
-	return stint{length, n}
-}
-
-func rows(peers []peer, template *http.Request) (all []func() workload) {
-	for _, p := range peers {
-		all = append(all, sending(template, func(base http.RoundTripper) do { return p.make(base, &issuer{}) }))
-	}
-	return all
+	return measure.Stint{Length: length, Rounds: n}
 }
 
 func hotPath(r *report) {
 	r.section("Hot path", "One request with 6 header fields, over a base that does nothing. Times are medians of rounds in which each row has its turn, long enough for dozens of garbage collections, "+
 		"and ratios medians of those to the floor, which has a turn just before each row's. "+
-		"What authtrip does beyond the floor is mostly the look that the second row has too: RFC 9110 has names without case, and a Go map has them with it. "+
-		"All times are those of a process that has every module's code and tables in it, which the garbage collector has to go through; `make microbench` measures authtrip alone.")
-	all := append(append([]peer{floor, looking}, ours...), peers...)
+		"The process has every module's code and tables in it, which the garbage collector has to go through.")
+	all := append(rows.Alone(), peers...)
+	r.hot(all, measure.Rows(rounds(200*time.Millisecond, 25), 1, rows.Loads(all, rows.Template(6))))
+}
+
+func hotAlone(r *report) {
+	r.section("Hot path, alone", fmt.Sprintf("The same in processes that no other module is linked into, medians of %d of them. "+
+		"What authtrip does beyond the floor is mostly to see that the caller has no credential of its own: RFC 9110 has names without case, and a Go map has them with it. "+
+		"The second row goes through the map for that; authtrip remembers the names of the headers that it has seen.", processes))
+	samples, err := alone()
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	r.hot(rows.Alone(), samples)
+}
+
+func (r *report) hot(all []rows.Row, samples []measure.Sample) {
 	r.table("|ns|of the floor|allocations|bytes")
-	for i, s := range measure(rounds(50*time.Millisecond, 81), 1, rows(all, template(6))) {
-		r.row(all[i].name, all[i].ours, all[i].note, ns(s.ns), ratio(s.ratio), whole(s.allocs), whole(s.bytes))
+	for i, s := range samples {
+		r.row(all[i].Name, all[i].Ours, all[i].Note, ns(s.NS), ratio(s.Ratio), whole(s.Allocs), whole(s.Bytes))
 	}
 }
 
 func processors(r *report) {
 	r.section("More goroutines", "The same by as many goroutines at once as GOMAXPROCS says, on a machine with "+fmt.Sprint(runtime.NumCPU())+
 		" processors. Nanoseconds of the clock on the wall for each request.")
-	all := append([]peer{floor}, append(ours[:1:1], peers...)...)
+	all := append([]rows.Row{rows.Floor}, append(rows.Ours[:1:1], peers...)...)
 	counts := []int{1, 2, 8, 64}
-	columns := make([][]sample, len(counts))
+	columns := make([][]measure.Sample, len(counts))
 	var title strings.Builder
 	for c, n := range counts {
 		fmt.Fprintf(&title, "|%d", n)
 		before := runtime.GOMAXPROCS(n)
-		columns[c] = measure(rounds(50*time.Millisecond, 15), n, rows(all, template(6)))
+		columns[c] = measure.Rows(rounds(50*time.Millisecond, 15), n, rows.Loads(all, rows.Template(6)))
 		runtime.GOMAXPROCS(before)
 	}
 	r.table(title.String())
 	for i, p := range all {
 		var cells []string
 		for c := range counts {
-			cells = append(cells, ns(columns[c][i].ns))
+			cells = append(cells, ns(columns[c][i].NS))
 		}
-		r.row(p.name, p.ours, "", cells...)
+		r.row(p.Name, p.Ours, "", cells...)
 	}
 }
 
 func inChains(r *report) {
 	r.section("Chains of four", "Four round trippers, one around the other, on a request that has eight fields in the end, which is what a map "+
 		"holds without growing.")
-	var all []func() workload
-	all = append(all, rows([]peer{floor}, bare())...)
+	var all []func() measure.Workload
+	all = append(all, rows.Loads([]rows.Row{rows.Floor}, bare())...)
 	for _, c := range chains {
-		all = append(all, sending(bare(), func(base http.RoundTripper) do { return c.make(base, &issuer{}).RoundTrip }))
+		all = append(all, rows.Sending(bare(), func(base http.RoundTripper) rows.Do { return c.make(base, &rows.Issuer{}).RoundTrip }))
 	}
 	r.table("|ns|of the floor|allocations|bytes")
-	for i, s := range measure(rounds(100*time.Millisecond, 31), 1, all) {
-		name, our := floor.name, false
+	for i, s := range measure.Rows(rounds(100*time.Millisecond, 31), 1, all) {
+		name, our := rows.Floor.Name, false
 		if i > 0 {
 			name, our = chains[i-1].name, chains[i-1].ours
 		}
-		r.row(name, our, "", ns(s.ns), ratio(s.ratio), whole(s.allocs), whole(s.bytes))
+		r.row(name, our, "", ns(s.NS), ratio(s.Ratio), whole(s.Allocs), whole(s.Bytes))
 	}
 }
 
 func byHeaders(r *report) {
 	r.section("By the number of header fields", "Nanoseconds and allocations for a request that has so many before.")
-	all := []peer{floor, ours[0], peers[0]}
-	r.table("|" + all[0].name + "|" + all[1].name + "|" + all[2].name)
+	all := []rows.Row{rows.Floor, rows.Ours[0], peers[0]}
+	r.table("|" + all[0].Name + "|" + all[1].Name + "|" + all[2].Name)
 	for n := 2; n <= 20; n += 2 {
 		var cells []string
-		for _, s := range measure(rounds(50*time.Millisecond, 15), 1, rows(all, template(n))) {
-			cells = append(cells, ns(s.ns)+" ns, "+whole(s.allocs))
+		for _, s := range measure.Rows(rounds(50*time.Millisecond, 15), 1, rows.Loads(all, rows.Template(n))) {
+			cells = append(cells, ns(s.NS)+" ns, "+whole(s.Allocs))
 		}
 		r.row(fmt.Sprint(n), false, "", cells...)
 	}
@@ -150,14 +144,14 @@ func byHeaders(r *report) {
 func byDigest(r *report) {
 	r.section("Digest", "The same request, after the first challenge, with MD5 and qop=auth.")
 	r.table("|ns|allocations|bytes")
-	for i, s := range measure(rounds(100*time.Millisecond, 31), 1, rows(digests, template(6))) {
-		r.row(digests[i].name, digests[i].ours, "", ns(s.ns), whole(s.allocs), whole(s.bytes))
+	for i, s := range measure.Rows(rounds(100*time.Millisecond, 31), 1, rows.Loads(digests, rows.Template(6))) {
+		r.row(digests[i].Name, digests[i].Ours, "", ns(s.NS), whole(s.Allocs), whole(s.Bytes))
 	}
 }
 
-func renewing() (all []peer) {
-	for _, p := range append(ours[:1:1], peers...) {
-		if p.renews {
+func renewing() (all []rows.Row) {
+	for _, p := range append(rows.Ours[:1:1], peers...) {
+		if p.Renews {
 			all = append(all, p)
 		}
 	}
@@ -170,7 +164,7 @@ func crowds(r *report) {
 	r.table("|exchanges|failed|late: exchanges|late: failed|ms, late: ms")
 	for _, p := range append(renewing(), peers[2]) {
 		at, late := herd(p, 0), herd(p, 60*time.Millisecond)
-		r.row(p.name, p.ours, "", fmt.Sprint(at.exchanges), fmt.Sprint(at.failed), fmt.Sprint(late.exchanges), fmt.Sprint(late.failed),
+		r.row(p.Name, p.Ours, "", fmt.Sprint(at.exchanges), fmt.Sprint(at.failed), fmt.Sprint(late.exchanges), fmt.Sprint(late.failed),
 			fmt.Sprintf("%d, %d", at.took.Milliseconds(), late.took.Milliseconds()))
 	}
 	r.section("Waiting for an exchange", fmt.Sprintf("%d callers need a new token. An exchange hangs: how many are back within 150 ms of their deadlines of 50 ms? "+
@@ -179,7 +173,7 @@ func crowds(r *report) {
 	for _, p := range renewing() {
 		inTime := stall(p)
 		failed, exchanges := leader(p)
-		r.row(p.name, p.ours, "", fmt.Sprintf("%d of %d", inTime, waiting), fmt.Sprintf("%d of %d", failed, waiting), fmt.Sprint(exchanges))
+		r.row(p.Name, p.Ours, "", fmt.Sprintf("%d of %d", inTime, waiting), fmt.Sprintf("%d of %d", failed, waiting), fmt.Sprint(exchanges))
 	}
 }
 
@@ -195,14 +189,14 @@ func rollovers(r *report) {
 	r.table("|requests|waited|failed|exchanges|median|99 %|99.9 %|longest")
 	var drawn []series
 	for _, p := range renewing() {
-		if !p.early {
+		if !p.Early {
 			continue
 		}
 		o := roll(p, d)
-		r.row(p.name, p.ours, "", fmt.Sprint(o.requests), fmt.Sprint(o.waited), fmt.Sprint(o.failed), fmt.Sprint(o.exchanges),
+		r.row(p.Name, p.Ours, "", fmt.Sprint(o.requests), fmt.Sprint(o.waited), fmt.Sprint(o.failed), fmt.Sprint(o.exchanges),
 			short(o.p50), short(o.p99), short(o.p999), short(o.longest))
-		if p.ours || p.name == peers[0].name {
-			drawn = append(drawn, series{p.name, o.peaks})
+		if p.Ours || p.Name == peers[0].Name {
+			drawn = append(drawn, series{p.Name, o.peaks})
 		}
 	}
 	if *plot != "" {
@@ -214,19 +208,19 @@ func overTheWire(r *report) {
 	r.section("End to end", "Microseconds for one request of an http.Client to a server in the same process, over loopback, its answer read.")
 	r.table("|HTTP/1.1|of the first|HTTP/2, TLS|of the first")
 	all := wired()
-	var columns [2][]sample
+	var columns [2][]measure.Sample
 	for two := range columns {
 		s, base := serve(two == 1)
-		var loads []func() workload
+		var loads []func() measure.Workload
 		for _, p := range all {
 			loads = append(loads, getting(s.URL, base, p))
 		}
-		columns[two] = measure(rounds(50*time.Millisecond, 41), 1, loads)
+		columns[two] = measure.Rows(rounds(50*time.Millisecond, 41), 1, loads)
 		base.CloseIdleConnections()
 		s.Close()
 	}
 	for i, p := range all {
-		r.row(p.name, p.ours, "", micro(columns[0][i].ns), ratio(columns[0][i].ratio), micro(columns[1][i].ns), ratio(columns[1][i].ratio))
+		r.row(p.Name, p.Ours, "", micro(columns[0][i].NS), ratio(columns[0][i].Ratio), micro(columns[1][i].NS), ratio(columns[1][i].Ratio))
 	}
 }
 
@@ -237,9 +231,9 @@ func jars(r *report) {
 	for _, n := range []int{10, 100, 300, 1000, 3000} {
 		read, write := jarRows(n)
 		var cells []string
-		for _, rows := range [][]func() workload{read, write} {
-			for _, s := range measure(rounds(10*time.Millisecond, 15), 1, rows) {
-				cells = append(cells, ns(s.ns)+" ns, "+whole(s.allocs))
+		for _, loads := range [][]func() measure.Workload{read, write} {
+			for _, s := range measure.Rows(rounds(10*time.Millisecond, 15), 1, loads) {
+				cells = append(cells, ns(s.NS)+" ns, "+whole(s.Allocs))
 			}
 		}
 		r.row(fmt.Sprint(n), false, "", cells...)
@@ -250,10 +244,10 @@ func idles(r *report) {
 	r.section("An identity that nobody asks", fmt.Sprintf("Bytes of memory for each of %d, with its token and its round tripper, and the goroutines of all.", identities))
 	r.table("|bytes|goroutines")
 	for _, p := range renewing() {
-		if p.module == "github.com/google/go-containerregistry" || p.module == "github.com/bradleyfalzon/ghinstallation/v2" {
+		if p.Module == "github.com/google/go-containerregistry" || p.Module == "github.com/bradleyfalzon/ghinstallation/v2" {
 			continue // what they keep of their endpoints is another matter
 		}
 		o := idling(p)
-		r.row(p.name, p.ours, p.note, whole(o.bytes), fmt.Sprint(o.goroutines))
+		r.row(p.Name, p.Ours, p.Note, whole(o.bytes), fmt.Sprint(o.goroutines))
 	}
 }

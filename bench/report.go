@@ -45,9 +45,9 @@ func (r *report) head() {
 	}
 	var all []string
 	for _, p := range append(peers[:len(peers):len(peers)], digests...) {
-		if v := versions[p.module]; v != "" {
-			all = append(all, p.module+" "+v)
-			delete(versions, p.module)
+		if v := versions[p.Module]; v != "" {
+			all = append(all, p.Module+" "+v)
+			delete(versions, p.Module)
 		}
 	}
 	fmt.Fprintf(r, "Beside authtrip: %s, and net/http/cookiejar.\n", strings.Join(all, ", "))

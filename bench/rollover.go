@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authtrip/authtrip/bench/internal/rows"
 )
 
 const (
@@ -31,9 +33,9 @@ type rollover struct {
 
 const peak = 5 * time.Millisecond
 
-func roll(p peer, d time.Duration) rollover {
-	i := &issuer{lifetime: tokenLife, takes: exchangeTime, early: early}
-	send := p.make(roundTripper(func(req *http.Request) (*http.Response, error) {
+func roll(p rows.Row, d time.Duration) rollover {
+	i := &rows.Issuer{Lifetime: tokenLife, Takes: exchangeTime, Early: early}
+	send := p.Make(rows.Func(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
 	}), i)
 	attempt(send, context.Background())
@@ -48,7 +50,7 @@ func roll(p peer, d time.Duration) rollover {
 		wg.Go(func() {
 			for due := every * time.Duration(s) / senders; due < d; due += every {
 				time.Sleep(due - time.Since(start))
-				req := template(6)
+				req := rows.Template(6)
 				before := time.Now()
 				if resp, err := send(req); err != nil || resp.StatusCode != http.StatusOK {
 					failed.Add(1)
@@ -62,7 +64,7 @@ func roll(p peer, d time.Duration) rollover {
 		})
 	}
 	wg.Wait()
-	r := rollover{failed: int(failed.Load()), exchanges: i.count(), peaks: make([]time.Duration, d/peak)}
+	r := rollover{failed: int(failed.Load()), exchanges: i.Count(), peaks: make([]time.Duration, d/peak)}
 	var took []time.Duration
 	for _, requests := range all {
 		for _, q := range requests {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -37,8 +38,7 @@ func All(req *http.Request, f func(*http.Request) bool) bool {
 // the field name with a value, which net/http may have dropped since.
 func firstHas(req *http.Request, name string) (own bool) {
 	All(req, func(r *http.Request) bool {
-		value, _ := has(r.Header, name, "")
-		own = r.Response == nil && value
+		own = r.Response == nil && has(r.Header, name, "")
 		return true
 	})
 	return own
@@ -56,18 +56,14 @@ func userinfo(req *http.Request) string {
 
 // has reports whether h has a value of the field name that is neither empty nor
 // ignored, in any spelling of the name, since a raw map key goes onto the wire as
-// well; and whether it has the field at all.
-func has(h http.Header, name, ignored string) (value, spelled bool) {
+// well.
+func has(h http.Header, name, ignored string) bool {
 	for key, values := range h {
-		if !spells(key, name) {
-			continue
-		}
-		spelled = true
-		for _, v := range values {
-			value = value || v != "" && v != ignored
+		if spells(key, name) && slices.ContainsFunc(values, func(v string) bool { return v != "" && v != ignored }) {
+			return true
 		}
 	}
-	return value, spelled
+	return false
 }
 
 // spells reports whether key is name, in whatever letter case. The lengths tell most

@@ -21,7 +21,6 @@ type Leg struct {
 	change change
 	query  string
 	names  *nameSet // those in Request's header, once somebody has asked
-	absent string   // a name that is not among them, in any spelling
 	n      int
 	fields [maxFields]*Field
 }
@@ -61,13 +60,7 @@ func (l *Leg) Own(name string) bool {
 	if l.Request.Response != nil && name == Authorization {
 		ignored = userinfo(l.Request)
 	}
-	own, spelled := false, l.mayHave(name)
-	if spelled {
-		own, spelled = has(l.Request.Header, name, ignored)
-	}
-	if !spelled {
-		l.absent = name
-	}
+	own := l.mayHave(name) && has(l.Request.Header, name, ignored)
 	return own || l.Request.Response != nil && firstHas(l.Request, name)
 }
 
@@ -165,7 +158,7 @@ func (l *Leg) Build() *http.Request {
 		h = roomy(h, l.n)
 	}
 	for _, f := range l.fields[:l.n] {
-		if f.Name != l.absent && l.mayHave(f.Name) {
+		if l.mayHave(f.Name) {
 			remove(h, f.Name)
 		}
 		h[f.Name] = f.Values

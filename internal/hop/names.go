@@ -9,7 +9,7 @@ import (
 const (
 	// maxNames and maxName are how many names, and of which length, are remembered:
 	// to look for each of more costs more than to go through them.
-	maxNames, maxName = 16, 64
+	maxNames, maxName = 32, 64
 	// learning is one of how many unknown headers is remembered.
 	learning = 32
 )

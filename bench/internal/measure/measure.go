@@ -1,52 +1,56 @@
-package main
+// Package measure takes the times and counts the allocations of the rows of a table.
+package measure
 
 import (
-	"fmt"
-	"net/http"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 )
 
-// A workload is what one row does, n times over, alone or on one of several
+// A Workload is what one row does, n times over, alone or on one of several
 // goroutines. Each goroutine has one of its own.
-type workload func(n int)
+type Workload func(n int)
 
-// A sample is what one operation of a row costs: the median of the rounds, and the
+// A Sample is what one operation of a row costs: the median of the rounds, and the
 // median of its ratios to the first row just before.
-type sample struct {
-	ns, ratio     float64
-	allocs, bytes float64
+type Sample struct {
+	NS, Ratio     float64
+	Allocs, Bytes float64
 }
 
-// A stint is how long one row runs in one round, and rounds how often it does.
-type stint struct {
-	length time.Duration
-	rounds int
+// A Stint is how long one row runs in one round, and rounds how often it does.
+type Stint struct {
+	Length time.Duration
+	Rounds int
 }
 
-// measure runs the rows in turn, so that neighbours meet the same noise, and before each
+// Rows runs the rows in turn, so that neighbours meet the same noise, and before each
 // the first again, since a machine that others share is faster now than it was a second
 // ago. A stint has to be long enough for dozens of garbage collections, which come
 // as they come: to start each with an empty heap would favour those that just
-// escape their last one. Each row makes as many workloads as there are workers.
-func measure(s stint, workers int, rows []func() workload) []sample {
-	loads := make([][]workload, len(rows))
+// escape their last one, and so would stints that are always of the same length. Each
+// row makes as many workloads as there are workers.
+func Rows(s Stint, workers int, rows []func() Workload) []Sample {
+	loads := make([][]Workload, len(rows))
 	counts := make([]int, len(rows))
-	samples := make([]sample, len(rows))
+	samples := make([]Sample, len(rows))
 	for i, row := range rows {
 		for range workers {
 			loads[i] = append(loads[i], row())
 		}
 		run(loads[i], 100) // what is built once
-		samples[i].allocs, samples[i].bytes = allocations(loads[i][0])
-		counts[i] = calibrate(loads[i], s.length)
+		samples[i].Allocs, samples[i].Bytes = allocations(loads[i][0])
+		counts[i] = calibrate(loads[i], s.Length)
 	}
-	turn := func(i int) float64 { return float64(run(loads[i], counts[i])) / float64(counts[i]*workers) }
+	turn := func(i int) float64 {
+		n := counts[i]*3/4 + rand.N(counts[i]/2+1)
+		return float64(run(loads[i], n)) / float64(n*workers)
+	}
 	times := make([][]float64, len(rows))
 	ratios := make([][]float64, len(rows))
-	for range s.rounds {
+	for range s.Rounds {
 		for i := range rows {
 			first := turn(0)
 			if i == 0 {
@@ -58,13 +62,13 @@ func measure(s stint, workers int, rows []func() workload) []sample {
 		}
 	}
 	for i := range rows {
-		samples[i].ns, samples[i].ratio = median(times[i]), median(ratios[i])
+		samples[i].NS, samples[i].Ratio = median(times[i]), median(ratios[i])
 	}
 	return samples
 }
 
 // run has each worker do n operations, and returns how long that took.
-func run(workers []workload, n int) time.Duration {
+func run(workers []Workload, n int) time.Duration {
 	start := time.Now()
 	if len(workers) == 1 {
 		workers[0](n)
@@ -79,7 +83,7 @@ func run(workers []workload, n int) time.Duration {
 }
 
 // calibrate returns how many operations take about d.
-func calibrate(workers []workload, d time.Duration) int {
+func calibrate(workers []Workload, d time.Duration) int {
 	for n := 100; ; n *= 2 {
 		if took := run(workers, n); took >= d/4 {
 			return max(1, int(float64(n)*float64(d)/float64(took)))
@@ -88,7 +92,7 @@ func calibrate(workers []workload, d time.Duration) int {
 }
 
 // allocations returns how many and how large the allocations of one operation are.
-func allocations(w workload) (number, bytes float64) {
+func allocations(w Workload) (number, bytes float64) {
 	const n = 1000
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var before, after runtime.MemStats
@@ -100,39 +104,29 @@ func allocations(w workload) (number, bytes float64) {
 	return float64((after.Mallocs - before.Mallocs) / n), float64((after.TotalAlloc - before.TotalAlloc) / n)
 }
 
+// Merge returns the medians of what several processes have measured. Where code and
+// data happen to lie in a process can make one row slower than the others there.
+func Merge(all [][]Sample) []Sample {
+	merged := make([]Sample, len(all[0]))
+	for i := range merged {
+		of := func(field func(Sample) float64) float64 {
+			var values []float64
+			for _, samples := range all {
+				values = append(values, field(samples[i]))
+			}
+			return median(values)
+		}
+		merged[i] = Sample{
+			NS:     of(func(s Sample) float64 { return s.NS }),
+			Ratio:  of(func(s Sample) float64 { return s.Ratio }),
+			Allocs: of(func(s Sample) float64 { return s.Allocs }),
+			Bytes:  of(func(s Sample) float64 { return s.Bytes }),
+		}
+	}
+	return merged
+}
+
 func median(all []float64) float64 {
 	slices.Sort(all)
 	return all[len(all)/2]
 }
-
-// A do sends a request, as http.Client.Do and RoundTrip do.
-type do func(*http.Request) (*http.Response, error)
-
-// sending is the workload of sending a request like template, again and again, by what
-// make makes. It panics at an error: a row that fails measures nothing.
-func sending(template *http.Request, make func(base http.RoundTripper) do) func() workload {
-	return func() workload {
-		send, req := make(newNothing()), template.Clone(template.Context())
-		return func(n int) {
-			for range n {
-				if resp, err := send(req); err != nil || resp.StatusCode != http.StatusOK {
-					panic(fmt.Sprint("a row has failed: ", resp, err))
-				}
-			}
-		}
-	}
-}
-
-// newNothing is a base that does nothing. Its response is its own and used again
-// and again, so that it costs nothing either.
-func newNothing() http.RoundTripper {
-	resp := &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Header: http.Header{}}
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		resp.Body, resp.Request = http.NoBody, req
-		return resp, nil
-	})
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
