@@ -8,7 +8,7 @@ import (
 
 const (
 	// maxNames and maxName are how many names, and of which length, are remembered:
-	// to look for each of more costs more than to go through them.
+	// a header of more is gone through.
 	maxNames, maxName = 32, 64
 	// learning is one of how many unknown headers is remembered.
 	learning = 32
