@@ -144,26 +144,43 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 		return t.next.Send(t.Base, l, req)
 	}
 	if t.ReplayBuffer > 0 && !hop.Replayable(req) && req.ContentLength <= t.ReplayBuffer {
-		ctx, wait := hop.Waiting(req)
-		l.Request, err = buffer(ctx, req, t.ReplayBuffer)
-		wait.Stop()
-		if err != nil {
+		if l.Request, err = t.buffered(req); err != nil {
 			return nil, err
 		}
 	}
-	before := l
 	if f == nil {
-		kept := *l // what carries the token may change more than one field
-		before = &kept
+		return t.carry(req, l, token)
 	}
-	t.put(l, token, f, false)
+	l.Set(f)
+	return t.send(req, l, l, token)
+}
+
+func (t *Refresh) buffered(req *http.Request) (*http.Request, error) {
+	ctx, wait := hop.Waiting(req)
+	defer wait.Stop()
+	return buffer(ctx, req, t.ReplayBuffer)
+}
+
+// carry sends l with a token that goes elsewhere, into more than one field perhaps.
+func (t *Refresh) carry(req *http.Request, l *hop.Leg, token *oauth2.Token) (*http.Response, error) {
+	before := *l
+	t.put(l, token, nil, false)
+	return t.send(req, l, &before, token)
+}
+
+// send sends l, which has the token. If that is rejected, it starts from before, in
+// which a field that the new one replaces does no harm.
+func (t *Refresh) send(req *http.Request, l, before *hop.Leg, token *oauth2.Token) (*http.Response, error) {
 	resp, err := t.next.Send(t.Base, l, req)
-	if err != nil {
-		return nil, err
+	if err != nil || t.Rejected == nil && resp.StatusCode < http.StatusBadRequest {
+		return resp, err
 	}
-	if t.Rejected == nil && resp.StatusCode < http.StatusBadRequest {
-		return resp, nil
-	}
+	return t.answered(req, before, resp, token)
+}
+
+// answered judges a response that may be a rejection, and sends the request again if it
+// is one.
+func (t *Refresh) answered(req *http.Request, l *hop.Leg, resp *http.Response, token *oauth2.Token) (*http.Response, error) {
 	rejected, err := t.rejected(resp)
 	demand := demanded(resp, token)
 	switch {
@@ -181,7 +198,7 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
 		return resp, nil
 	}
-	return t.again(req, before, resp, r, demand)
+	return t.again(req, l, resp, r, demand)
 }
 
 // authorize returns the token to send, nil if l is to go as it is, and its field,
