@@ -149,7 +149,7 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 		}
 	}
 	if f == nil {
-		return t.carry(req, l, token)
+		return t.sendCarried(req, l, token)
 	}
 	l.Set(f)
 	return t.send(req, l, l, token)
@@ -161,8 +161,8 @@ func (t *Refresh) buffered(req *http.Request) (*http.Request, error) {
 	return buffer(ctx, req, t.ReplayBuffer)
 }
 
-// carry sends l with a token that goes elsewhere, into more than one field perhaps.
-func (t *Refresh) carry(req *http.Request, l *hop.Leg, token *oauth2.Token) (*http.Response, error) {
+// sendCarried sends l with a token that goes elsewhere, into more than one field perhaps.
+func (t *Refresh) sendCarried(req *http.Request, l *hop.Leg, token *oauth2.Token) (*http.Response, error) {
 	before := *l
 	t.put(l, token, nil, false)
 	return t.send(req, l, &before, token)
