@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -28,7 +27,7 @@ func alone() ([]measure.Sample, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", cmd, err)
 		}
-		if err := json.NewDecoder(bytes.NewReader(out)).Decode(&all[i]); err != nil {
+		if err := json.Unmarshal(out, &all[i]); err != nil {
 			return nil, fmt.Errorf("%v: %w", cmd, err)
 		}
 		if got, want := len(all[i]), len(rows.Alone()); got != want {

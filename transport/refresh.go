@@ -164,7 +164,7 @@ func (t *Refresh) buffered(req *http.Request) (*http.Request, error) {
 // sendCarried sends l with a token that goes elsewhere, into more than one field perhaps.
 func (t *Refresh) sendCarried(req *http.Request, l *hop.Leg, token *oauth2.Token) (*http.Response, error) {
 	before := *l
-	t.put(l, token, nil, false)
+	*l = t.carrier().Carry(carry.Attempt{Leg: *l, Token: token})
 	return t.send(req, l, &before, token)
 }
 
@@ -271,15 +271,6 @@ func (t *Refresh) field(token *oauth2.Token) (*hop.Field, error) {
 	return t.header.field("Source", token)
 }
 
-// put puts the token onto an attempt.
-func (t *Refresh) put(l *hop.Leg, token *oauth2.Token, f *hop.Field, again bool) {
-	if f != nil {
-		l.Set(f)
-	} else {
-		*l = t.carrier().Carry(carry.Attempt{Leg: *l, Token: token, Again: again})
-	}
-}
-
 func (t *Refresh) token(req *http.Request) (token *oauth2.Token, err error) {
 	ctx, wait := hop.Waiting(req)
 	defer end(wait, "transport: Source", &token, &err)
@@ -336,7 +327,11 @@ func (t *Refresh) again(req *http.Request, l *hop.Leg, resp *http.Response, r *r
 	}
 	h.discard()
 	l.SetBody(body)
-	t.put(l, token, f, true)
+	if f != nil {
+		l.Set(f)
+	} else {
+		*l = t.carrier().Carry(carry.Attempt{Leg: *l, Token: token, Again: true})
+	}
 	resp, err = t.next.Send(t.Base, l, req)
 	e.Kind, e.StatusCode, e.Generation, e.Err = EventReplayed, 0, t.generation(token), err
 	if err == nil {

@@ -7,10 +7,11 @@ import (
 )
 
 const (
-	// maxNames and maxName are how many names, and of which length, are remembered:
-	// a header of more is gone through.
+	// A header with more names than maxNames, or one longer than maxName bytes, is not
+	// remembered.
 	maxNames, maxName = 32, 64
-	// learning is one of how many unknown headers is remembered.
+	// Of the headers that are not known, one in learning is remembered, at random:
+	// each may be the only one of its kind.
 	learning = 32
 )
 
@@ -25,6 +26,7 @@ type nameSet struct{ names []string }
 // with themselves is fast; what they were cut from is kept with them.
 var seen [maxNames + 1][2]atomic.Pointer[nameSet]
 
+// unknown stands for the names of a header that is not remembered.
 var unknown = new(nameSet)
 
 // namesOf returns those of h, or unknown.

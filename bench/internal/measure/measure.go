@@ -20,7 +20,7 @@ type Sample struct {
 	Allocs, Bytes float64
 }
 
-// A Stint is how long one row runs in one round, and rounds how often it does.
+// A Stint is about how long one row runs in one round, and how many rounds there are.
 type Stint struct {
 	Length time.Duration
 	Rounds int
