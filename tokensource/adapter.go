@@ -15,11 +15,11 @@ import (
 // kept between calls, so src's own idea of freshness holds.
 func FromOAuth2(src oauth2.TokenSource) Source {
 	if src == nil {
-		return Func(func(context.Context) (*oauth2.Token, error) { return nil, errNilSource })
+		return SourceFunc(func(context.Context) (*oauth2.Token, error) { return nil, errNilSource })
 	}
 	var mu sync.Mutex // guards current
 	var current *oauth2Call
-	return Func(func(ctx context.Context) (*oauth2.Token, error) {
+	return SourceFunc(func(ctx context.Context) (*oauth2.Token, error) {
 		mu.Lock()
 		call := current
 		if call == nil {

@@ -100,7 +100,7 @@ func TestFromOAuth2BlockedSource(t *testing.T) {
 func TestToOAuth2(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, "value")
-	src := tokensource.ToOAuth2(ctx, tokensource.Func(func(ctx context.Context) (*oauth2.Token, error) {
+	src := tokensource.ToOAuth2(ctx, tokensource.SourceFunc(func(ctx context.Context) (*oauth2.Token, error) {
 		if ctx.Value(key{}) != "value" {
 			t.Error("not the context given")
 		}

@@ -2,7 +2,6 @@ package tokensource_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -25,18 +24,15 @@ func rotateForEver(path string) error {
 			return 0, err
 		}
 		defer unlock()
-		token, err := s.Load(ctx)
-		switch {
-		case err == nil:
+		token, err := stored(ctx, s)
+		if err == nil && token != nil {
 			n, err = strconv.Atoi(token.RefreshToken)
-		case errors.Is(err, tokensource.ErrNoToken):
-			err = nil
 		}
 		if err != nil {
 			return 0, err
 		}
 		n++
-		return n, s.Save(ctx, &oauth2.Token{RefreshToken: strconv.Itoa(n)})
+		return n, s.Save(ctx, tokensource.NewRecord(&oauth2.Token{RefreshToken: strconv.Itoa(n)}))
 	}
 	for {
 		n, err := rotate()
@@ -67,12 +63,12 @@ func TestFileStoreSurvivesKill(t *testing.T) {
 			confirmed[n] = true
 			newest = max(newest, n)
 		}
-		if _, err := s.Load(t.Context()); err != nil {
+		if _, err := stored(t.Context(), s); err != nil {
 			t.Errorf("the file is not whole: %v", err)
 		}
 		return len(confirmed) >= saves
 	})
-	token, err := s.Load(t.Context())
+	token, err := stored(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@
 // A program that exits calls [Session.Wait] before: a refresh token that the server
 // has rotated and nobody has saved is lost.
 //
-// Other sources are [Static], [File], [Func] and [FromOAuth2]; [ToOAuth2] leads the
+// Other sources are [Static], [File], [SourceFunc] and [FromOAuth2]; [ToOAuth2] leads the
 // other way.
 //
 // # The token endpoint

@@ -3,6 +3,8 @@ package tokensource
 import (
 	"log/slog"
 	"time"
+
+	"golang.org/x/oauth2"
 )
 
 // An EventKind says what happened to a [Session] or a [FileSource].
@@ -16,23 +18,26 @@ const (
 	EventAdopted EventKind = "adopted"
 	// EventSet: Set published a token.
 	EventSet EventKind = "set"
-	// EventCleared: Clear dropped the token.
+	// EventCleared: the Session was signed out, here or in another process.
 	EventCleared EventKind = "cleared"
 	// EventRenewalFailed: an exchange, or the Store before it, failed for now.
-	EventRenewalFailed EventKind = "renewal failed"
+	EventRenewalFailed EventKind = "renewal_failed"
 	// EventReauthRequired: the grant is dead; see [ErrReauthRequired].
-	EventReauthRequired EventKind = "sign-in required"
+	EventReauthRequired EventKind = "reauth_required"
+	// EventRefreshExpiring: the authorization server has said when the refresh token
+	// itself expires. Lifetime is the time until then. Sign in again before.
+	EventRefreshExpiring EventKind = "refresh_expiring"
 	// EventRenewalLimit: renewals were stopped; see [ErrRenewalLimit].
-	EventRenewalLimit EventKind = "renewals limited"
+	EventRenewalLimit EventKind = "renewal_limit"
 	// EventSaveFailed: the Store is behind; memory has the token.
-	EventSaveFailed EventKind = "save failed"
+	EventSaveFailed EventKind = "save_failed"
 	// EventSaved: the Store has caught up after EventSaveFailed.
 	EventSaved EventKind = "saved"
 	// EventReread: a [FileSource] has read a token, or can read the file again.
-	EventReread EventKind = "re-read"
+	EventReread EventKind = "reread"
 	// EventReadFailed: the file of a FileSource has no token; the last good one is in
 	// use.
-	EventReadFailed EventKind = "read failed"
+	EventReadFailed EventKind = "read_failed"
 )
 
 // An Event tells what a [Session] or a [FileSource] has done. It holds no secret.
@@ -46,7 +51,8 @@ type Event struct {
 	// RetryIn is when it will be tried again at the earliest, for failures
 	// that may pass.
 	RetryIn time.Duration
-	// Lifetime is how long the token published is good for; 0 if not stated.
+	// Lifetime is how long the token published is good for, or with EventRefreshExpiring
+	// the refresh token; 0 if not stated.
 	Lifetime time.Duration
 	// Err is the cause of a failure.
 	Err error
@@ -70,4 +76,14 @@ func (e Event) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// refreshExpiring returns the event for the refresh token of st, if it is known when
+// that expires, and old did not say the same.
+func refreshExpiring(st *state, old *oauth2.Token, now time.Time) (e Event, ok bool) {
+	at := BindingOf(st.token).RefreshExpiry
+	if at.IsZero() || st.token.RefreshToken == "" || at.Equal(BindingOf(old).RefreshExpiry) {
+		return e, false
+	}
+	return Event{Kind: EventRefreshExpiring, Generation: st.generation, Lifetime: at.Sub(now.Round(0))}, true
 }

@@ -25,7 +25,7 @@ func TestEventLogValue(t *testing.T) {
 		{"small", tokensource.Event{Kind: tokensource.EventCleared, Generation: 3}, `{"kind":"cleared","generation":3}`},
 		{"full", tokensource.Event{
 			Kind: tokensource.EventRenewalFailed, Generation: 7, Duration: time.Second, RetryIn: time.Minute, Lifetime: time.Hour, Err: errDown,
-		}, `{"kind":"renewal failed","generation":7,"duration":1000000000,"retry_in":60000000000,"lifetime":3600000000000,"error":"the server is down"}`},
+		}, `{"kind":"renewal_failed","generation":7,"duration":1000000000,"retry_in":60000000000,"lifetime":3600000000000,"error":"the server is down"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b bytes.Buffer

@@ -13,8 +13,8 @@ import (
 type shared struct {
 	lock chan struct{} // holds a value while it is locked
 
-	mu    sync.Mutex
-	token *oauth2.Token
+	mu     sync.Mutex
+	record []byte
 }
 
 func (s *shared) Lock(ctx context.Context) (unlock func(), err error) {
@@ -26,23 +26,16 @@ func (s *shared) Lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-func (s *shared) Load(context.Context) (*oauth2.Token, error) {
+func (s *shared) Load(context.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.token, nil
+	return s.record, nil
 }
 
-func (s *shared) Save(_ context.Context, token *oauth2.Token) error {
+func (s *shared) Save(_ context.Context, record []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.token = token
-	return nil
-}
-
-func (s *shared) Clear(context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token = nil
+	s.record = record
 	return nil
 }
 

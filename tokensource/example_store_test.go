@@ -2,7 +2,6 @@ package tokensource_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -18,35 +17,16 @@ type keychain struct {
 	items map[string][]byte
 }
 
-func (k *keychain) Load(ctx context.Context) (*oauth2.Token, error) {
+func (k *keychain) Load(ctx context.Context) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	item, ok := k.items[k.account]
-	if !ok {
-		return nil, tokensource.ErrNoToken
-	}
-	var token oauth2.Token
-	if err := json.Unmarshal(item, &token); err != nil {
-		return nil, err
-	}
-	return &token, nil
+	return k.items[k.account], nil
 }
 
-func (k *keychain) Save(ctx context.Context, token *oauth2.Token) error {
-	item, err := json.Marshal(token)
-	if err != nil {
-		return err
-	}
+func (k *keychain) Save(ctx context.Context, record []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.items[k.account] = item
-	return nil
-}
-
-func (k *keychain) Clear(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.items, k.account)
+	k.items[k.account] = record
 	return nil
 }
 

@@ -233,7 +233,7 @@ func ExampleStatic() {
 // keeps up to date.
 func ExampleFunc() {
 	readFile := func() ([]byte, error) { return []byte("mounted-token\n"), nil }
-	source := tokensource.Func(func(context.Context) (*oauth2.Token, error) {
+	source := tokensource.SourceFunc(func(context.Context) (*oauth2.Token, error) {
 		b, err := readFile()
 		if err != nil {
 			return nil, err

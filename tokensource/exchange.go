@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authtrip/authtrip/internal/extra"
 	"github.com/authtrip/authtrip/internal/field"
 	"github.com/authtrip/authtrip/internal/origin"
 	"golang.org/x/oauth2"
@@ -221,6 +222,8 @@ func lifetime(v any) time.Duration {
 	switch v := v.(type) {
 	case json.Number:
 		s = v.String()
+	case float64, int64:
+		s = fmt.Sprint(v)
 	case string:
 		s = strings.TrimSpace(v)
 	}
@@ -242,7 +245,7 @@ func (a answer) token(start time.Time) (*oauth2.Token, error) {
 	if err := check(t); err != nil {
 		return nil, err
 	}
-	return t.WithExtra(a.extra), nil
+	return extra.With(t, a.extra), nil
 }
 
 // check refuses what cannot be used as a token, without repeating any of it.

@@ -2,6 +2,7 @@ package tokensource_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -116,7 +117,8 @@ func failingGrant(err error) tokensource.Grant {
 var errDown = errors.New("the server is down")
 
 // A fakeStore is a Store in memory. Each error, if not nil, is what the method
-// returns instead of doing its work; each hook runs first.
+// returns instead of doing its work; each hook runs first. The journal has "Clear" for
+// a record that says "signed out".
 type fakeStore struct {
 	journal                    *journal
 	loadErr, saveErr, clearErr error
@@ -125,10 +127,11 @@ type fakeStore struct {
 	onClear                    func(context.Context)
 
 	mu    sync.Mutex
-	token *oauth2.Token
+	text  []byte
+	tried [][]byte // what Save was called with
 }
 
-func (s *fakeStore) Load(ctx context.Context) (*oauth2.Token, error) {
+func (s *fakeStore) Load(ctx context.Context) ([]byte, error) {
 	s.journal.add("Load")
 	if s.onLoad != nil {
 		s.onLoad(ctx)
@@ -138,52 +141,102 @@ func (s *fakeStore) Load(ctx context.Context) (*oauth2.Token, error) {
 	if s.loadErr != nil {
 		return nil, s.loadErr
 	}
-	return s.token, nil
+	return s.text, nil
 }
 
-func (s *fakeStore) Save(ctx context.Context, token *oauth2.Token) error {
-	s.journal.add("Save " + token.AccessToken)
-	if s.onSave != nil {
-		s.onSave(ctx, token)
+func (s *fakeStore) Save(ctx context.Context, text []byte) error {
+	r, err := tokensource.ParseRecord(text)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.tried = append(s.tried, text)
+	s.mu.Unlock()
+	fails := &s.saveErr
+	if r.Change == tokensource.ChangeSignOut {
+		s.journal.add("Clear")
+		if fails = &s.clearErr; s.onClear != nil {
+			s.onClear(ctx)
+		}
+	} else {
+		s.journal.add("Save " + r.Token.AccessToken)
+		if s.onSave != nil {
+			s.onSave(ctx, r.Token)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.saveErr != nil {
-		return s.saveErr
+	if *fails != nil {
+		return *fails
 	}
-	s.token = token
+	s.text = text
 	return nil
 }
 
-func (s *fakeStore) Clear(ctx context.Context) error {
-	s.journal.add("Clear")
-	if s.onClear != nil {
-		s.onClear(ctx)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.clearErr != nil {
-		return s.clearErr
-	}
-	s.token = nil
-	return nil
-}
-
-// put is what another process does.
+// put is what another process does that signs in, or for nil out.
 func (s *fakeStore) put(token *oauth2.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.token = token
+	there := &fakeStore{text: s.text}
+	other := &tokensource.Session{Store: there}
+	var err error
+	if token != nil {
+		err = other.Set(context.Background(), token)
+	} else {
+		err = other.Clear(context.Background())
+	}
+	if err != nil {
+		panic(err)
+	}
+	s.text = there.text
+}
+
+// set has the store hold text.
+func (s *fakeStore) set(text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = text
+}
+
+// foreign is what another program leaves, which uses x/oauth2 alone.
+func foreign(token *oauth2.Token) []byte {
+	text, err := json.Marshal(token)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// record is what is stored.
+func (s *fakeStore) record() *tokensource.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := tokensource.ParseRecord(s.text)
+	if err != nil {
+		panic(err)
+	}
+	return r
 }
 
 // holds is the access token stored.
 func (s *fakeStore) holds() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.token == nil {
-		return ""
+	if r := s.record(); r.Token != nil {
+		return r.Token.AccessToken
 	}
-	return s.token.AccessToken
+	return ""
+}
+
+// stored returns the token that a Store has, nil if there is none.
+func stored(ctx context.Context, s tokensource.Store) (*oauth2.Token, error) {
+	text, err := s.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := tokensource.ParseRecord(text)
+	if err != nil {
+		return nil, err
+	}
+	return r.Token, nil
 }
 
 // A lockedStore is a fakeStore that is a Locker too.

@@ -193,7 +193,7 @@ func (f *FileSource) read(old *sighting, now time.Time) (*oauth2.Token, fs.FileI
 	if info, err = file.Stat(); err != nil { // the one that is open, if it was replaced just now
 		return nil, nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxTokenFile+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -214,8 +214,8 @@ func alike(a, b fs.FileInfo) bool {
 
 // parseToken reads what a file holds. whole says that nothing of it is missing.
 func parseToken(text []byte) (token *oauth2.Token, whole bool, err error) {
-	if len(text) > maxTokenFile {
-		return nil, false, fmt.Errorf("is larger than %d MiB", maxTokenFile>>20)
+	if len(text) > maxRecord {
+		return nil, false, fmt.Errorf("is larger than %d MiB", maxRecord>>20)
 	}
 	text = bytes.TrimSpace(text)
 	token = &oauth2.Token{AccessToken: string(text)}

@@ -354,7 +354,7 @@ func ExampleFile() {
 	}
 	fmt.Println(token.AccessToken)
 	// Output:
-	// re-read
+	// reread
 	// projected-1
 }
 
@@ -363,7 +363,7 @@ func ExampleSessions() {
 	type userKey struct{}
 	stores := make(map[string]tokensource.Store) // one for each user, such as a redisstore.Store
 	for _, user := range []string{"alice", "bob"} {
-		stores[user] = &fakeStore{token: &oauth2.Token{AccessToken: "of " + user}}
+		stores[user] = &fakeStore{text: tokensource.NewRecord(&oauth2.Token{AccessToken: "of " + user})}
 	}
 	sessions := &tokensource.Sessions{New: func(user string) *tokensource.Session {
 		return &tokensource.Session{Store: stores[user]}

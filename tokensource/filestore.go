@@ -3,7 +3,6 @@ package tokensource
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,13 +10,9 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/authtrip/authtrip/internal/extra"
 	"github.com/authtrip/authtrip/internal/private"
-	"golang.org/x/oauth2"
 )
-
-// maxTokenFile bounds what is read as a token, ID token and strangers' fields
-// included.
-const maxTokenFile = 1 << 20
 
 // A FileStore is a [Store] and a [Locker] over a file, which the processes of one
 // machine share. The file is what encoding/json makes of an [oauth2.Token]; other
@@ -53,24 +48,15 @@ func DefaultPath(app string) (string, error) {
 	return filepath.Join(dir, app, "token.json"), nil
 }
 
-// errNotToken says what is wrong with a file without a word of it.
-var errNotToken = errors.New("holds no token in JSON")
-
-// Load returns the token in the file, and [ErrNoToken] if there is no file or no
-// token in it.
-func (s *FileStore) Load(context.Context) (*oauth2.Token, error) {
+// Load returns what is in the file, and nothing if there is no file. The error wraps
+// [ErrUnreadable] if the file is too large for a record.
+func (s *FileStore) Load(context.Context) ([]byte, error) {
 	f, err := s.file()
 	if err != nil {
 		return nil, named(err)
 	}
-	_, token, err := load(f)
-	switch {
-	case err != nil:
-		return nil, named(err)
-	case token == nil || token.AccessToken == "" && token.RefreshToken == "":
-		return nil, ErrNoToken
-	}
-	return token, nil
+	text, err := f.Read(maxRecord)
+	return text, named(err)
 }
 
 // named says whose error err is.
@@ -81,80 +67,30 @@ func named(err error) error {
 	return fmt.Errorf("tokensource: %w", err)
 }
 
-// load returns the token and all the fields in f. If these are not what they
-// should be, the error is an errNotToken.
-func load(f private.File) (fields map[string]json.RawMessage, token *oauth2.Token, err error) {
-	text, err := f.Read(maxTokenFile)
-	if text == nil || err != nil {
-		return nil, nil, err
-	}
-	token = new(oauth2.Token)
-	if json.Unmarshal(text, &fields) != nil || fields == nil || json.Unmarshal(text, token) != nil {
-		return nil, nil, fmt.Errorf("%s %w", f, errNotToken)
-	}
-	return fields, token, nil
-}
-
-// Save replaces the token in the file. It needs the Lock where other processes
-// write.
-func (s *FileStore) Save(_ context.Context, token *oauth2.Token) error {
+// Save replaces what is in the file. It needs the Lock where other processes write.
+func (s *FileStore) Save(ctx context.Context, record []byte) error {
 	f, err := s.folder()
 	if err != nil {
 		return named(err)
 	}
-	fields, _, err := load(f)
-	if errors.Is(err, errNotToken) {
+	text, err := f.Read(maxRecord)
+	if err == nil && !isRecord(text) {
 		_, err = f.Aside()
 	}
 	if err != nil {
 		return named(err)
 	}
-	text, err := merge(fields, token)
-	if err != nil {
-		return named(err)
-	}
-	return named(f.Replace(text))
+	return named(f.Replace(record))
 }
 
-// merge returns token in JSON with those of fields that are not a token's.
-func merge(fields map[string]json.RawMessage, token *oauth2.Token) ([]byte, error) {
-	own, err := json.Marshal(token)
-	if err != nil {
-		return nil, err
+// isRecord reports whether text may be overwritten.
+func isRecord(text []byte) bool {
+	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
+	if len(text) == 0 || string(text) == "null" || isSealed(text) {
+		return true
 	}
-	all := make(map[string]json.RawMessage)
-	for name, value := range fields {
-		switch strings.ToLower(name) { // as encoding/json finds them
-		case "access_token", "token_type", "refresh_token", "expiry", "expires_in":
-		default:
-			all[name] = value
-		}
-	}
-	if err := json.Unmarshal(own, &all); err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	err = e.Encode(all)
-	return text.Bytes(), err
-}
-
-// Clear removes the file, with all that is in it.
-func (s *FileStore) Clear(context.Context) error {
-	f, err := s.file()
-	if err != nil {
-		return named(err)
-	}
-	_, _, err = load(f)
-	switch {
-	case errors.Is(err, errNotToken):
-		_, err = f.Aside()
-	case err == nil:
-		err = f.Remove()
-	}
-	return named(err)
+	_, err := extra.Decode(text)
+	return err == nil
 }
 
 // Lock implements [Locker], for all processes of the machine.

@@ -51,7 +51,7 @@ func TestFileStoreFullDisk(t *testing.T) {
 	if current, err = session.Renew(ctx, current); err != nil || current.AccessToken != "access-2" {
 		t.Fatalf("renewed: %v, %v", current, err)
 	}
-	if kept, err := store.Load(ctx); err != nil || kept.RefreshToken != "refresh-1" {
+	if kept, err := stored(ctx, store); err != nil || kept.RefreshToken != "refresh-1" {
 		t.Errorf("the file has %v, %v; want what was there", kept, err)
 	}
 	if err := os.Remove(filler); err != nil {
@@ -76,7 +76,7 @@ func TestFileStoreFullDisk(t *testing.T) {
 	if !seen[tokensource.EventSaveFailed] {
 		t.Error("nobody was told that saving has failed")
 	}
-	if kept, err := store.Load(ctx); err != nil || kept.RefreshToken != "refresh-2" {
+	if kept, err := stored(ctx, store); err != nil || kept.RefreshToken != "refresh-2" {
 		t.Errorf("the file has %v, %v; want the new token", kept, err)
 	}
 }

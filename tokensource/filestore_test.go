@@ -6,16 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/oauth2"
 )
 
@@ -38,25 +39,20 @@ func put(t *testing.T, s *tokensource.FileStore, text string, mode fs.FileMode) 
 
 func TestFileStore(t *testing.T) {
 	s, ctx := newFileStore(t), t.Context()
-	if _, err := s.Load(ctx); !errors.Is(err, tokensource.ErrNoToken) {
-		t.Errorf("Load without a file: %v, want ErrNoToken", err)
+	if text, err := s.Load(ctx); len(text) != 0 || err != nil {
+		t.Errorf("Load without a file: %q, %v, want nothing", text, err)
 	}
-	if err := s.Clear(ctx); err != nil {
-		t.Errorf("Clear without a file: %v", err)
-	}
-	want := &oauth2.Token{
-		AccessToken: "access", TokenType: "Bearer", RefreshToken: "refresh",
-		Expiry: time.Date(2026, 11, 26, 12, 0, 0, 5, time.UTC),
-	}
-	if err := s.Save(ctx, want); err != nil {
-		t.Fatal(err)
-	}
-	got, err := s.Load(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(oauth2.Token{})); diff != "" {
-		t.Errorf("loaded (-want +got):\n%s", diff)
+	for _, want := range []string{"{\"a\":1}\n", "authtrip-sealed:1:xyz", "{}"} {
+		if err := s.Save(ctx, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Load(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("loaded (-want +got):\n%s", diff)
+		}
 	}
 	if runtime.GOOS != "windows" {
 		for path, want := range map[string]fs.FileMode{s.Path: 0o600, filepath.Dir(s.Path): 0o700} {
@@ -69,19 +65,15 @@ func TestFileStore(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Clear(ctx); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(s.Path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after Clear: %v, want no file", err)
-	}
 }
 
-// A file is shared with code that uses x/oauth2 alone, and keeps what that adds.
+// A file is shared with code that uses x/oauth2 alone. A renewal keeps what that adds.
 func TestFileStoreKeepsStrangersFields(t *testing.T) {
 	s := newFileStore(t)
-	put(t, s, `{"access_token": "old", "Refresh_Token": "spent", "expires_in": 5, "account": {"id": 12345678901234567890, "name": "<alice>"}}`, 0o600)
-	if err := s.Save(t.Context(), &oauth2.Token{AccessToken: "new"}); err != nil {
+	put(t, s, `{"access_token": "old", "refresh_token": "spent", "expires_in": 5, "expiry": "2001-01-01T00:00:00Z",
+		"account": {"id": 12345678901234567890, "name": "<alice>"}}`, 0o600)
+	g := &fakeGrant{}
+	if _, err := (&tokensource.Session{Grant: g.grant, Store: s}).Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(s.Path)
@@ -92,37 +84,30 @@ func TestFileStoreKeepsStrangersFields(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for name := range got {
-		names = append(names, name)
+	names := slices.Sorted(maps.Keys(got))
+	if diff := cmp.Diff([]string{"access_token", "account", "authtrip", "refresh_token"}, names); diff != "" {
+		t.Errorf("members (-want +got):\n%s", diff)
 	}
-	want := []string{"access_token", "account", "expiry"}
-	if diff := cmp.Diff(want, names, cmpopts.SortSlices(strings.Compare)); diff != "" {
-		t.Errorf("fields (-want +got):\n%s", diff)
-	}
-	for _, part := range []string{"12345678901234567890", "<alice>", `"new"`} {
+	for _, part := range []string{"12345678901234567890", "<alice>", `"access-1"`} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("%q is not in the file:\n%s", part, text)
 		}
 	}
 }
 
+// What is neither a record nor nothing is set aside when there is something to write.
 func TestFileStoreCorrupt(t *testing.T) {
-	for i, text := range []string{"", "{", `{"access_token":"s3cret`, `["s3cret"]`, "null", `{"access_token":{"s3cret":1}}`, `{"expiry":"s3cret"}`, "\x00\x00\x00"} {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
+	for name, text := range map[string]string{
+		"brace": "{", "torn": `{"access_token":"s3cret`, "list": `["s3cret"]`, "zeros": "\x00\x00\x00", "two": "{}{}", "number": "1",
+	} {
+		t.Run(name, func(t *testing.T) {
 			s, ctx := newFileStore(t), t.Context()
-			for n := 1; n <= 3; n++ {
+			for n := 1; n <= 2; n++ {
 				put(t, s, text, 0o600)
-				_, err := s.Load(ctx)
-				if err == nil || errors.Is(err, tokensource.ErrNoToken) || !strings.Contains(err.Error(), s.Path) || strings.Contains(err.Error(), "s3cret") {
-					t.Fatalf("Load: %v, want an error that names the file and not what is in it", err)
+				if _, err := stored(ctx, s); !errors.Is(err, tokensource.ErrUnreadable) || strings.Contains(err.Error(), "s3cret") {
+					t.Fatalf("got %v, want ErrUnreadable and nothing of the file", err)
 				}
-				if n < 3 {
-					err = s.Save(ctx, &oauth2.Token{AccessToken: "new"})
-				} else {
-					err = s.Clear(ctx)
-				}
-				if err != nil {
+				if err := s.Save(ctx, []byte("{}")); err != nil {
 					t.Fatal(err)
 				}
 				kept, err := os.ReadFile(fmt.Sprint(s.Path, ".corrupt-", n))
@@ -130,8 +115,17 @@ func TestFileStoreCorrupt(t *testing.T) {
 					t.Errorf("kept aside: %q, %v; want %q", kept, err, text)
 				}
 			}
-			if _, err := s.Load(ctx); !errors.Is(err, tokensource.ErrNoToken) {
-				t.Errorf("after Clear: %v", err)
+		})
+	}
+	for name, text := range map[string]string{"empty": "", "white space": " \n\t", "null": "null", "an object": `{"x":1}`} {
+		t.Run(name, func(t *testing.T) {
+			s := newFileStore(t)
+			put(t, s, text, 0o600)
+			if err := s.Save(t.Context(), []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(s.Path + ".corrupt-1"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it was set aside: %v", err)
 			}
 		})
 	}
@@ -162,7 +156,7 @@ func TestFileStoreRefuses(t *testing.T) {
 			s, ctx := newFileStore(t), t.Context()
 			tt.set(t, s)
 			_, err := s.Load(ctx)
-			for what, err := range map[string]error{"Load": err, "Save": s.Save(ctx, &oauth2.Token{AccessToken: "new"}), "Clear": s.Clear(ctx)} {
+			for what, err := range map[string]error{"Load": err, "Save": s.Save(ctx, []byte("{}"))} {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("%s: %v, want %q", what, err, tt.want)
 				}
@@ -176,7 +170,7 @@ func TestFileStoreRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := s.Lock(t.Context())
-		for what, err := range map[string]error{"Lock": err, "Save": s.Save(t.Context(), &oauth2.Token{AccessToken: "new"})} {
+		for what, err := range map[string]error{"Lock": err, "Save": s.Save(t.Context(), []byte("{}"))} {
 			if err == nil || !strings.Contains(err.Error(), "others can write to") {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -190,15 +184,15 @@ func TestFileStoreFollowsLinks(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(target, []byte(`{}`), 0o600), os.Symlink(target, s.Path)); err != nil {
+	if err := errors.Join(os.WriteFile(target, []byte(`{"old":1}`), 0o600), os.Symlink(target, s.Path)); err != nil {
 		t.Skip(err)
 	}
-	if err := s.Save(t.Context(), &oauth2.Token{AccessToken: "new"}); err != nil {
+	if err := s.Save(t.Context(), []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	got, err := (&tokensource.FileStore{Path: target}).Load(t.Context())
-	if err != nil || got.AccessToken != "new" {
-		t.Errorf("the link's target has %v, %v", got, err)
+	if err != nil || string(got) != "{}" {
+		t.Errorf("the link's target has %q, %v", got, err)
 	}
 }
 

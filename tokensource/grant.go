@@ -54,15 +54,21 @@ func RefreshToken(cfg *oauth2.Config) Grant {
 		case current.RefreshToken == "":
 			return nil, fmt.Errorf("%w: the token came without a refresh token", ErrReauthRequired)
 		}
+		if id := BindingOf(current).ClientID; id != "" && cfg.ClientID != "" && id != cfg.ClientID {
+			return nil, fmt.Errorf("%w: the token belongs to client %q, not to %q", ErrReauthRequired, printable(id), cfg.ClientID)
+		}
 		e := endpoint{url: cfg.Endpoint.TokenURL, clientID: cfg.ClientID, clientSecret: cfg.ClientSecret}
 		token, err := e.exchange(ctx, e.style(cfg.Endpoint.AuthStyle), url.Values{
 			"grant_type":    {"refresh_token"},
 			"refresh_token": {current.RefreshToken},
 		})
-		if err == nil && token.RefreshToken == "" {
+		if err != nil {
+			return nil, err
+		}
+		if token.RefreshToken == "" {
 			token.RefreshToken = current.RefreshToken
 		}
-		return token, err
+		return Bind(token, Binding{ClientID: cfg.ClientID}), nil
 	}
 }
 

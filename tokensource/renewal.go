@@ -46,20 +46,17 @@ func (s *Session) renew(caller context.Context, seen *oauth2.Token, forced bool)
 	return token, err
 }
 
-// flush runs in the flight too, and saves what is unsaved.
-func (s *Session) flush(caller context.Context) (err error) {
-	st := s.load()
-	if !st.unsaved {
+// flush saves what is unsaved.
+func (r *renewal) flush() error {
+	st := r.load()
+	if !st.unsaved || r.Store == nil {
 		return nil
 	}
-	r := &renewal{Session: s}
-	r.detached(caller, func() {
-		var unlock func()
-		if unlock, err = r.lock(r.ctx); err == nil {
-			defer unlock()
-		}
-		_, err = r.catchUp(st, err)
-	})
+	unlock, err := r.lock(r.ctx)
+	if err == nil {
+		defer unlock()
+	}
+	_, err = r.catchUp(st, err)
 	return err
 }
 
@@ -86,33 +83,21 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	switch {
 	case st.token != r.seen:
 		return nil, errAgain
-	case st.dead:
-		_, _ = r.adopt(st) // there is another look if it fails
-		return nil, errAgain
+	case st.dead, st.signedOut():
+		return nil, r.lookForSignIn(st, now)
 	case good && !st.unsaved:
 		return nil, errAgain
 	case !good && st.failing(now):
 		return nil, r.look(st)
 	}
-	if _, ok := r.Store.(Locker); ok && !good && !st.unsaved {
-		// Most of those who need a new token do so since another process has one
-		// already: then they need not queue for the lock.
-		switch adopted, err := r.adopt(st); {
-		case err != nil:
-			return r.fail(st, err)
-		case adopted == nil:
-			return nil, errAgain
-		case r.serves(st, adopted):
-			return adopted.token, nil
-		default:
-			st = adopted
-		}
-	}
-	unlock, err := r.lock(r.ctx)
-	if err == nil {
+	st, unlock, err := r.begin(st, good)
+	if unlock != nil {
 		defer unlock()
 	}
-	if st.unsaved && now >= st.saving && (good || st.token == nil) {
+	switch {
+	case st == nil:
+		return nil, errAgain
+	case st.unsaved && !st.pending && now >= st.saving && (good || st.token == nil):
 		var void error
 		if st, void = r.catchUp(st, err); void == errAgain {
 			return nil, errAgain
@@ -121,26 +106,80 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	switch {
 	case good:
 		return nil, errAgain // by now it may be good no more
-	case err != nil:
+	case err != nil && st.spends():
 		return r.fail(st, err)
+	case r.serves(r.seen, st):
+		return st.token, nil
 	}
+	return r.exchange(st)
+}
+
+// begin returns the state to go on from, and the lock. Without an error, the Session
+// may go on to exchange. The state is nil if the renewal is void.
+func (r *renewal) begin(st *state, good bool) (*state, func(), error) {
+	if _, ok := r.Store.(Locker); !ok || good || st.unsaved {
+		unlock, err := r.lockFor(st)
+		return st, unlock, err
+	}
+	for {
+		// Most of those who need a new token do so since another process has one
+		// already: then they need not queue for the lock.
+		adopted, err := r.adopt(st)
+		switch {
+		case err != nil && st.spends():
+			return st, nil, err
+		case err != nil: // there is nothing to lose
+		case adopted == nil, adopted.signedOut():
+			return nil, nil, nil
+		case r.serves(r.seen, adopted):
+			return adopted, nil, nil
+		default:
+			st = adopted
+		}
+		unlock, err := r.lockFor(st)
+		if !errors.Is(err, ErrChanged) {
+			return st, unlock, err
+		}
+	}
+}
+
+// lockFor takes the lock for an exchange.
+func (r *renewal) lockFor(st *state) (func(), error) {
+	ctx, cancel := r.patience(st)
+	defer cancel()
+	return r.tryLock(ctx)
+}
+
+// patience bounds the wait for a Store that does not answer. Where there is no refresh
+// token to spend, an exchange does not depend on it.
+func (r *renewal) patience(st *state) (context.Context, context.CancelFunc) {
+	if st.spends() {
+		return r.ctx, func() {}
+	}
+	return context.WithTimeout(r.ctx, min(lookTime, r.timeout()/4))
+}
+
+// exchange replaces the token of st by the Grant, unless the Store has a newer one.
+func (r *renewal) exchange(st *state) (*oauth2.Token, error) {
 	var (
 		spent *oauth2.Token
 		cause error
 	)
 	for range maxRounds {
-		adopted, err := r.adopt(st)
+		adopted, loadErr := r.adopt(st)
 		switch {
-		case err != nil && cause != nil:
+		case loadErr != nil && cause != nil:
 			return r.latch(st, cause)
-		case err != nil:
-			return r.fail(st, err)
-		case adopted == nil:
+		case loadErr != nil && st.spends():
+			return r.fail(st, loadErr)
+		case loadErr != nil: // there is nothing to lose
+		case adopted == nil, adopted.signedOut():
 			return nil, errAgain
-		case r.serves(st, adopted):
+		case r.serves(st.token, adopted):
 			return adopted.token, nil
+		default:
+			st = adopted
 		}
-		st = adopted
 		if cause != nil && same(st.token, spent) {
 			break
 		}
@@ -152,10 +191,15 @@ func (r *renewal) run() (*oauth2.Token, error) {
 				return nil, err
 			}
 		}
+		if r.load().epoch != st.epoch {
+			return nil, errAgain
+		}
 		token, err := r.obtain(st.token)
 		switch {
 		case err == nil:
 			return r.publish(st, token)
+		case errors.Is(err, ErrNoToken) && st.token == nil && loadErr != nil:
+			return r.fail(st, loadErr)
 		case errors.Is(err, ErrNoToken) && st.token == nil:
 			if r.Store != nil {
 				r.answer(st, err, time.Second) // or every request would read the Store
@@ -169,6 +213,23 @@ func (r *renewal) run() (*oauth2.Token, error) {
 		spent, cause = st.token, err
 	}
 	return r.latch(st, cause)
+}
+
+// lookForSignIn reads the Store for those whose session has ended or been signed out
+// here: somebody may have signed in elsewhere.
+func (r *renewal) lookForSignIn(st *state, now int64) error {
+	if r.Store == nil {
+		return errAgain
+	}
+	if found, err := r.adopt(st); err != nil || found == nil || !found.unsaved || found.pending || now < found.saving {
+		return errAgain // there is another look if it fails
+	}
+	unlock, err := r.lock(r.ctx)
+	if err == nil {
+		defer unlock()
+	}
+	_, _ = r.catchUp(r.load(), err)
+	return errAgain
 }
 
 // look reads the Store for those who need a token while the server is not to be
@@ -210,9 +271,9 @@ func (r *renewal) look(st *state) error {
 	return outcome
 }
 
-// serves reports whether what was adopted is a good token and not that of st.
-func (r *renewal) serves(st, adopted *state) bool {
-	return adopted.token != st.token && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token)
+// serves reports whether what was adopted is a good token, and another than old.
+func (r *renewal) serves(old *oauth2.Token, adopted *state) bool {
+	return adopted.token != nil && adopted.token != old && time.Now().UnixNano() < adopted.usable && !r.rejects(adopted.token)
 }
 
 // rejects reports whether token is, by content, the one that a server has
@@ -224,33 +285,58 @@ func (r *renewal) rejects(token *oauth2.Token) bool {
 // adopt publishes what another process has stored since, and returns the state
 // to go on from, one with st's token if there is nothing newer, nil if st is void.
 func (r *renewal) adopt(st *state) (*state, error) {
-	if r.Store == nil || st.unsaved && st.token == nil { // what was to be cleared is not read
+	if r.Store == nil || st.pending { // Set or Clear is about to save
 		return st, nil
 	}
+	ctx, cancel := r.patience(st)
+	defer cancel()
 	_ = r.acquire(context.WithoutCancel(r.ctx))
-	token, err := r.read(r.ctx)
+	stored, err := r.read(ctx)
 	r.release()
 	if err != nil {
 		return nil, fmt.Errorf("loading from the store: %w", err)
 	}
 	now := time.Now()
-	next := st.seen(token, now)
-	if next == nil {
-		if err := wellFormed(token); err != nil {
-			return nil, fmt.Errorf("loading from the store: %w", err)
-		}
-		next = st.after(clone(token), r.skew(), now).saved(nil, now)
-	}
+	next := r.take(st, stored, now)
 	switch {
 	case next == st:
 	case !r.put(st, func() *state { return next }):
 		return nil, nil
-	case next.token != st.token:
-		r.note(Event{Kind: EventAdopted, Generation: next.generation, Lifetime: lifeOf(token, now)})
+	case next.record != st.record:
+		r.tellAdopted(st, next, now)
 	case !next.unsaved:
 		r.note(Event{Kind: EventSaved, Generation: next.generation})
 	}
 	return next, nil
+}
+
+// take returns the state that follows st now that stored has been found in the Store.
+func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
+	next := *st
+	switch st.find(stored) {
+	case news:
+		return st.after(st.adopted(stored), r.skew(), now).saved(nil, now)
+	case inStep:
+		if !st.unsaved {
+			return st
+		}
+		return next.saved(nil, now) // that failure was none
+	default:
+		if st.unsaved {
+			return st
+		}
+		next.unsaved, next.saving = true, now.UnixNano()
+		return next.settle()
+	}
+}
+
+func (r *renewal) tellAdopted(st, next *state, now time.Time) {
+	kind := EventAdopted
+	if next.signedOut() {
+		kind = EventCleared
+	}
+	r.note(Event{Kind: kind, Generation: next.generation, Lifetime: lifeOf(next.token, now)})
+	r.noteRefreshExpiry(next, st.token)
 }
 
 // admit counts forced renewals. A server that rejects every token, fresh ones
@@ -289,25 +375,31 @@ func (r *renewal) answer(st *state, err error, d time.Duration) {
 }
 
 // obtain calls the Grant and accepts only what can be used.
-func (r *renewal) obtain(current *oauth2.Token) (token *oauth2.Token, err error) {
+func (r *renewal) obtain(current *oauth2.Token) (*oauth2.Token, error) {
 	if r.Grant == nil {
 		return nil, errors.New("Session.Grant is nil")
 	}
-	err = rescue.Do("Grant", func() (err error) {
-		token, err = r.Grant(r.ctx, clone(current))
+	token, err := callGrant(r.ctx, "Grant", r.Grant, current)
+	if err != nil {
+		return nil, err
+	}
+	token = dress(token, current, r.Extra, r.start) // a new identity, out of the Grant's reach
+	if token.RefreshToken == "" && current != nil {
+		token.RefreshToken = current.RefreshToken
+	}
+	return token, nil
+}
+
+// callGrant calls grant, which an error names as what.
+func callGrant(ctx context.Context, what string, grant Grant, current *oauth2.Token) (token *oauth2.Token, err error) {
+	err = rescue.Do(what, func() (err error) {
+		token, err = grant(ctx, clone(current))
 		return err
 	})
 	if err != nil {
 		return nil, clean(err)
 	}
-	if err := check(token); err != nil {
-		return nil, err
-	}
-	token = clone(token) // a new identity, out of the Grant's reach
-	if token.RefreshToken == "" && current != nil {
-		token.RefreshToken = current.RefreshToken
-	}
-	return token, nil
+	return token, check(token)
 }
 
 // put stores build's state in st's place. If Set or Clear came in between,
@@ -324,15 +416,26 @@ func (r *renewal) put(st *state, build func() *state) bool {
 	return ok
 }
 
-// publish saves token, then hands it to everybody.
+// publish saves token, then hands it to everybody. If the Store has a newer record by
+// then, as by a sign-out elsewhere, that counts.
 func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error) {
-	var next *state
-	var saveErr error
-	var now time.Time
+	record := st.record.renewed(token, r.start)
+	var (
+		next    *state
+		newer   *Record
+		saveErr error
+		now     time.Time
+	)
 	if !r.put(st, func() *state {
-		saveErr = r.saveDetached(token)
+		ctx, cancel := r.saving()
+		defer cancel()
+		newer, saveErr = r.saveNewest(ctx, record)
 		now = time.Now()
-		next = st.after(token, r.skew(), now)
+		if newer != nil {
+			next = st.after(st.adopted(newer), r.skew(), now).saved(nil, now)
+			return next
+		}
+		next = st.after(record, r.skew(), now)
 		if at := now.UnixNano(); next.usable < at+int64(minUsable) {
 			// Clocks differ, or the exchange took long. A token that was obtained
 			// just now is tried; not to would be an exchange for every request.
@@ -341,12 +444,18 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 		}
 		return next.saved(saveErr, now)
 	}) {
+		r.discard(st, token)
+		return nil, errAgain
+	}
+	if newer != nil {
+		r.tellAdopted(st, next, now)
 		return nil, errAgain
 	}
 	if r.forced {
 		r.replaced = append(r.replaced, now.Round(0))
 	}
 	r.note(Event{Kind: EventRenewed, Generation: next.generation, Lifetime: lifeOf(token, now)})
+	r.noteRefreshExpiry(next, st.token)
 	switch {
 	case saveErr != nil:
 		r.note(next.saveFailed(saveErr, now))
@@ -356,12 +465,19 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 	return token, nil
 }
 
-// saveDetached has a Timeout of its own: the exchange may have used up the
+// discard revokes token, which came too late, if a sign-out has asked for that.
+func (r *renewal) discard(st *state, token *oauth2.Token) {
+	if d := r.load().departure; d != nil && d.epoch > st.epoch {
+		ctx, cancel := r.saving()
+		defer cancel()
+		d.late = d.call(ctx, token)
+	}
+}
+
+// saving returns a context with a Timeout of its own: the exchange may have used up the
 // renewal's, and what it obtained must not be lost.
-func (r *renewal) saveDetached(token *oauth2.Token) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), r.timeout())
-	defer cancel()
-	return r.save(ctx, token)
+func (r *renewal) saving() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.ctx), r.timeout())
 }
 
 // catchUp brings a Store that is behind and this process together again, unless
@@ -384,8 +500,13 @@ func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	next := *st
 	var now time.Time
 	if !r.put(st, func() *state {
+		if st.record.foreign() { // it gets a rank by which others know it
+			next.record = signed(st.token, time.Now(), st.record)
+		}
 		if err == nil {
-			err = r.saveDetached(st.token)
+			ctx, cancel := r.saving()
+			defer cancel()
+			err = r.save(ctx, next.record)
 		}
 		now = time.Now()
 		return next.saved(err, now)
@@ -435,6 +556,14 @@ func (r *renewal) latch(st *state, cause error) (*oauth2.Token, error) {
 	}
 	r.note(Event{Kind: EventReauthRequired, Generation: st.generation, Err: cause})
 	return nil, cause
+}
+
+// noteRefreshExpiry tells when the refresh token of st expires, if that is known and
+// was not so of old.
+func (r *renewal) noteRefreshExpiry(st *state, old *oauth2.Token) {
+	if e, ok := refreshExpiring(st, old, time.Now()); ok {
+		r.note(e)
+	}
 }
 
 func (r *renewal) note(e Event) {

@@ -308,7 +308,7 @@ func TestPanics(t *testing.T) {
 						how.do()
 					}
 				})
-				first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0"})
+				first := signedIn(t, s, &oauth2.Token{AccessToken: "access-0", RefreshToken: "refresh-0"})
 				armed = true
 				token, err := s.Renew(t.Context(), first)
 				if got := access(token, err); !strings.HasPrefix(got, tc.want) {
@@ -507,7 +507,7 @@ func TestRefreshTokenIsCarriedOver(t *testing.T) {
 		if token, err = s.Renew(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
-		stored = append(stored, store.token.RefreshToken)
+		stored = append(stored, store.record().Token.RefreshToken)
 	}
 	if diff := cmp.Diff([]string{"refresh-0", "refresh-0", "rotated"}, g.seen); diff != "" {
 		t.Errorf("refresh tokens presented (-want +got):\n%s", diff)

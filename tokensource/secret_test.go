@@ -61,7 +61,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 			"Session as a Source":   tokensource.Source(good),
 			"Static":                tokensource.Static(secret),
 			"Static in a struct":    struct{ S tokensource.Source }{tokensource.Static(secret)},
-			"Func":                  tokensource.Func(func(context.Context) (*oauth2.Token, error) { return token, nil }),
+			"Func":                  tokensource.SourceFunc(func(context.Context) (*oauth2.Token, error) { return token, nil }),
 			"FromOAuth2":            tokensource.FromOAuth2(src),
 			"ToOAuth2":              tokensource.ToOAuth2(t.Context(), tokensource.Static(secret)),
 			"ToOAuth2 of a Session": tokensource.ToOAuth2(t.Context(), good),

@@ -79,6 +79,12 @@ type Session struct {
 	// the token's lifetime.
 	Skew time.Duration
 
+	// Extra names extra fields of the token endpoint's responses to keep in the Store, in
+	// addition to those that it keeps by itself: all of a token from a Grant of
+	// authtrip, and id_token, scope and some twenty more of a token from other code,
+	// whose extra fields cannot be listed.
+	Extra []string
+
 	// MaxForced is how many tokens Renew may replace within 30 seconds, before
 	// it answers with ErrRenewalLimit; zero means 5, negative any number.
 	MaxForced int
@@ -102,6 +108,8 @@ type Session struct {
 	writing chan struct{}
 	once    sync.Once // makes writing
 
+	signIns signIns
+
 	// Only the renewal under way uses the fields below.
 	replaced []time.Time // when Renew last replaced tokens
 	limited  bool        // the last attempt to do so was refused
@@ -117,6 +125,21 @@ type abort struct {
 var errAgain = errors.New("tokensource: state has changed")
 
 var noState state
+
+// NewSession returns a Session without a Store that begins with token, as a client of
+// x/oauth2's Config.Client does. A nil token is none.
+//
+//	session := tokensource.NewSession(tokensource.RefreshToken(config), token)
+//
+// If you set a Store all the same, what it holds counts more than token.
+func NewSession(grant Grant, token *oauth2.Token) *Session {
+	s := &Session{Grant: grant}
+	if token != nil && (token.AccessToken != "" || token.RefreshToken != "") {
+		now := time.Now()
+		s.state.Store(noState.after(&Record{Token: dress(token, nil, nil, now)}, defaultSkew, now))
+	}
+	return s
+}
 
 func (s *Session) load() *state {
 	if st := s.state.Load(); st != nil {
@@ -143,6 +166,9 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 		case st.dead:
 			s.lookForSignIn(ctx, st, now)
 			return nil, st.err
+		case st.signedOut():
+			s.lookForSignIn(ctx, st, now)
+			return nil, ErrNoToken
 		case now < st.usable:
 			if now >= st.next {
 				s.renewAhead(ctx, st, now)
@@ -197,7 +223,7 @@ func (s *Session) renewAhead(ctx context.Context, st *state, now int64) {
 }
 
 // lookForSignIn starts a look into the Store, that nobody waits for: of all processes
-// that share it, the user signs in to one. It is for a st that is dead.
+// that share it, the user signs in to one. It is for a st that is dead or signed out.
 func (s *Session) lookForSignIn(ctx context.Context, st *state, now int64) {
 	if s.Store == nil || now < st.renewal && st.renewal-now <= int64(signInLook) {
 		return
@@ -221,6 +247,8 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 		case st.dead:
 			s.lookForSignIn(ctx, st, now)
 			return nil, st.err
+		case st.signedOut():
+			return s.Token(ctx)
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)
 		case s.failsFast(ctx, st, now):
@@ -242,8 +270,8 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 // renewal under way is void, and so is ErrReauthRequired. A token with a
 // refresh token alone is one to be exchanged on first use.
 //
-// If the Store fails, or does not get it done before ctx ends, the error says
-// so, but the token is in use all the same, and saving it is tried again later.
+// The token is in use at once. If the Store fails, or does not get it done before ctx
+// ends, the error says so; saving is tried again later.
 func (s *Session) Set(ctx context.Context, token *oauth2.Token) error {
 	if token == nil || token.AccessToken == "" && token.RefreshToken == "" {
 		return errors.New("tokensource: Session.Set: token is empty")
@@ -251,75 +279,102 @@ func (s *Session) Set(ctx context.Context, token *oauth2.Token) error {
 	if err := wellFormed(token); err != nil {
 		return fmt.Errorf("tokensource: Session.Set: %w", err)
 	}
-	return s.replace(ctx, clone(token), EventSet)
+	return s.change(ctx, dress(token, nil, s.Extra, time.Now()), EventSet)
 }
 
-// Clear drops the token, here and in the Store, as for a sign-out. After an
-// error of the Store nothing is left here, and the Store is cleared later, before
-// anything is read from it.
+// Clear drops the token, here and in the Store, as for a sign-out, and ends a renewal
+// under way. Token returns [ErrNoToken] from now on, whatever the Grant, until
+// somebody signs in. Other processes learn of it when they next need a new token.
+// [Session.SignOut] revokes the token as well.
+//
+// After an error of the Store nothing is left here, and the Store is told later.
 func (s *Session) Clear(ctx context.Context) error {
-	return s.replace(ctx, nil, EventCleared)
+	return s.change(ctx, nil, EventCleared)
 }
 
-func (s *Session) replace(ctx context.Context, token *oauth2.Token, kind EventKind) error {
+// change signs in with token, or out if that is nil: first here, then in the Store.
+func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKind) error {
 	start := time.Now()
-	st, err := s.write(ctx, token)
+	st := s.turn(token, start, nil)
 	// What a renewal brings now is void.
 	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
 		a.cancel()
 	}
-	now := time.Now()
-	s.emit(ctx, Event{Kind: kind, Generation: st.generation, Duration: now.Sub(start), Lifetime: lifeOf(token, now)})
-	if err != nil {
-		s.emit(ctx, st.saveFailed(err, now))
-	}
-	return err
-}
-
-// write saves and publishes token, or none. It does publish even if the error
-// says that the Store has failed. The state is what is current then.
-func (s *Session) write(ctx context.Context, token *oauth2.Token) (*state, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	unlock, err := s.lock(ctx)
 	if err == nil {
 		defer unlock()
+		err = s.overtake(ctx, st.epoch)
 	}
-	found := func(st *state) *state { return st }
-	publish := func(cur *state) *state {
-		now := time.Now()
-		next := cur.after(token, s.skew(), now)
+	s.settled(ctx, st.epoch, kind, start, err)
+	return err
+}
+
+// turn publishes a sign-in or sign-out, which makes a renewal under way void.
+func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state {
+	for {
+		old, cur := s.state.Load(), s.load()
+		next := cur.after(signed(token, now, cur.record), s.skew(), now)
 		next.epoch++
-		next.unknown = true // as long as it is unsaved
-		return found(next.saved(err, now))
-	}
-	if busy := s.acquire(ctx); busy != nil {
-		// Whoever is writing finds the epoch gone by, and leaves it to us.
-		err = busy
-		for {
-			if st, ok := s.swap(s.load().epoch, publish); ok {
-				return st, err
-			}
+		if d != nil {
+			d.epoch, next.departure = next.epoch, d
 		}
+		if s.Store != nil {
+			// Only overtake may bring it into the Store, until it has tried.
+			next.unsaved, next.pending, next.saving = true, true, now.Add(s.timeout()).UnixNano()
+		}
+		if s.state.CompareAndSwap(old, next.settle()) {
+			return next
+		}
+	}
+}
+
+// overtake has the Store hold the sign-in or sign-out of epoch, above what it holds
+// now. The lock is held, if there is one.
+func (s *Session) overtake(ctx context.Context, epoch uint64) error {
+	if s.Store == nil {
+		return nil
+	}
+	if err := s.acquire(ctx); err != nil {
+		return err
 	}
 	defer s.release()
-	epoch := s.load().epoch
-	if err == nil {
-		if err = s.save(ctx, token); err != nil && token != nil {
-			// What is there now is of before, and news only what comes after it.
-			if stored, lost := s.read(ctx); lost == nil {
-				found = func(st *state) *state { return st.seen(stored, time.Now()) }
-			}
+	stored, err := s.read(ctx)
+	if err != nil && !errors.Is(err, ErrUnreadable) {
+		return err
+	}
+	st, ok := s.swap(epoch, func(st *state) *state {
+		if !st.pending || stored.none() || st.record.compare(stored) > 0 {
+			return st
 		}
+		next := *st
+		next.record = signed(st.token, time.Now(), st.record, stored)
+		return &next
+	})
+	if !ok || !st.pending {
+		return nil // another change came after this one, or a renewal has saved it
 	}
-	st, ok := s.swap(epoch, publish)
-	if ok && !st.unsaved {
-		err = nil
+	return s.save(ctx, st.record)
+}
+
+// settled notes what came of overtake, and emits the events of a change.
+func (s *Session) settled(ctx context.Context, epoch uint64, kind EventKind, start time.Time, err error) {
+	now := time.Now()
+	st, ok := s.swap(epoch, func(st *state) *state {
+		if !st.pending {
+			return st
+		}
+		next := *st
+		return next.saved(err, now)
+	})
+	s.emit(ctx, Event{Kind: kind, Generation: st.generation, Duration: now.Sub(start), Lifetime: lifeOf(st.token, now)})
+	if e, expires := refreshExpiring(st, nil, now); expires {
+		s.emit(ctx, e)
 	}
-	if !ok {
-		return st, nil // somebody who did not wait came after us, and has still to save
+	if err != nil && ok && st.unsaved {
+		s.emit(ctx, st.saveFailed(err, now))
 	}
-	return st, err
 }
 
 // swap replaces the current state by next of it, unless Set or Clear has come
@@ -349,13 +404,32 @@ func (s *Session) swap(epoch uint64, next func(*state) *state) (st *state, ok bo
 // The errors are those of ctx and of the Store, which is tried once more if it is
 // behind. Wait starts no exchange.
 func (s *Session) Wait(ctx context.Context) error {
+	return s.alone(ctx, (*renewal).flush)
+}
+
+// Reload reads the Store at once, and goes by a newer record in it, as of a sign-in or
+// a sign-out in another process. Without a Store it does nothing. A Session that
+// needs a new token reads the Store by itself.
+func (s *Session) Reload(ctx context.Context) error {
+	if s.Store == nil {
+		return nil
+	}
+	return s.alone(ctx, func(r *renewal) error {
+		_, err := r.adopt(r.load())
+		return err
+	})
+}
+
+// alone runs f when no renewal is under way, and none begins meanwhile.
+func (s *Session) alone(ctx context.Context, f func(*renewal) error) error {
 	if marks.Of(ctx).Renewal(s) {
 		return errReentry
 	}
 	for {
 		err := errAgain // of the flight, if it is this one
 		done := s.flight.DoChan("", func() (any, error) {
-			err = s.flush(ctx)
+			r := &renewal{Session: s}
+			r.detached(ctx, func() { err = f(r) })
 			return nil, errAgain // to those who have joined it for a token
 		})
 		select {
@@ -369,6 +443,27 @@ func (s *Session) Wait(ctx context.Context) error {
 	}
 }
 
+// Current returns the token that the Session holds, and whether it is good: it has not
+// expired. It waits for nothing. The token is nil if there is none; it must not be
+// modified.
+func (s *Session) Current() (token *oauth2.Token, good bool) {
+	st := s.load()
+	return st.token, st.token != nil && time.Now().UnixNano() < st.usable
+}
+
+// Err returns why the Session has ended: an error that wraps [ErrReauthRequired] after
+// the authorization server has refused to renew the token for good, and [ErrNoToken]
+// after a sign-out. Otherwise it returns nil, also if nobody has signed in yet.
+func (s *Session) Err() error {
+	switch st := s.load(); {
+	case st.dead:
+		return st.err
+	case st.signedOut():
+		return ErrNoToken
+	}
+	return nil
+}
+
 // Generation returns the number by which Events call the token's generation,
 // or 0 if the token is neither the current one nor the one before.
 func (s *Session) Generation(token *oauth2.Token) uint64 {
@@ -378,7 +473,7 @@ func (s *Session) Generation(token *oauth2.Token) uint64 {
 	case token == st.token:
 		return st.generation
 	case weak.Make(token) == st.previous.token:
-		return st.generation - 1
+		return st.previous.generation
 	}
 	return 0
 }
@@ -423,6 +518,15 @@ func (s *Session) release() { <-s.writing }
 
 // lock takes the Store's lock, if it has one.
 func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
+	for {
+		if unlock, err = s.tryLock(ctx); !errors.Is(err, ErrChanged) {
+			return unlock, err
+		}
+	}
+}
+
+// tryLock is lock, but for ErrChanged.
+func (s *Session) tryLock(ctx context.Context) (unlock func(), err error) {
 	locker, ok := s.Store.(Locker)
 	if !ok {
 		return func() {}, nil
@@ -438,38 +542,49 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { _ = rescue.Do("unlock", func() error { release(); return nil }) }, nil
 }
 
-// read returns what the Store has, nil if there is nothing.
-func (s *Session) read(ctx context.Context) (token *oauth2.Token, err error) {
-	err = rescue.Do("tokensource: Store.Load", func() (err error) {
-		token, err = s.Store.Load(ctx)
+// read returns what the Store has.
+func (s *Session) read(ctx context.Context) (record *Record, err error) {
+	err = rescue.Do("tokensource: Store.Load", func() error {
+		text, err := s.Store.Load(ctx)
+		if err == nil {
+			record, err = ParseRecord(text)
+		} else if errors.Is(err, ErrNoToken) {
+			record, err = &Record{}, nil
+		}
 		return err
 	})
-	switch {
-	case errors.Is(err, ErrNoToken):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case token != nil && token.AccessToken == "" && token.RefreshToken == "":
-		return nil, nil
-	}
-	return token, nil
+	return record, err
 }
 
-// save brings the Store to hold token, or nothing.
-func (s *Session) save(ctx context.Context, token *oauth2.Token) error {
-	if s.Store == nil {
-		return nil
-	}
-	err := rescue.Do("tokensource: Store", func() error {
-		if token == nil {
-			return s.Store.Clear(ctx)
-		}
-		return s.Store.Save(ctx, clone(token))
-	})
+// save brings the Store to hold record.
+func (s *Session) save(ctx context.Context, record *Record) error {
+	text, err := record.bytes()
 	if err != nil {
+		return err
+	}
+	if record.Change == ChangeSignOut {
+		ctx = marks.WithSignOut(ctx)
+	}
+	if err := rescue.Do("tokensource: Store.Save", func() error { return s.Store.Save(ctx, text) }); err != nil {
 		return fmt.Errorf("tokensource: saving: %w", err)
 	}
 	return nil
+}
+
+// saveNewest brings the Store to hold record, unless it has a newer one, which it
+// returns.
+func (s *Session) saveNewest(ctx context.Context, record *Record) (newer *Record, err error) {
+	if s.Store == nil {
+		return nil, nil
+	}
+	stored, err := s.read(ctx)
+	switch {
+	case err == nil && !stored.none() && !stored.foreign() && stored.compare(record) > 0:
+		return stored, nil
+	case err == nil, errors.Is(err, ErrUnreadable) && !errors.Is(err, errWrongKey):
+		return nil, s.save(ctx, record)
+	}
+	return nil, err
 }
 
 func (s *Session) emit(ctx context.Context, e Event) {

@@ -3,6 +3,8 @@ package tokensource
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -47,7 +49,7 @@ var (
 )
 
 var (
-	errNilFunc   = errors.New("tokensource: Func is nil")
+	errNilFunc   = errors.New("tokensource: SourceFunc is nil")
 	errNilSource = errors.New("tokensource: source is nil")
 	errReentry   = errors.New("tokensource: the renewal asks for the token that it renews: the token endpoint's client must not be the decorated one")
 )
@@ -85,12 +87,12 @@ func (e *waitError) Unwrap() error { return e.err }
 // Timeout is for url.Error, which asks no further than its immediate cause.
 func (e *waitError) Timeout() bool { return e.err == context.DeadlineExceeded }
 
-// Func is a Source, called for every request. Calling Token on a nil Func is
-// an error.
-type Func func(ctx context.Context) (*oauth2.Token, error)
+// A SourceFunc is a [Source] that is called for each request. Calling Token on a nil
+// SourceFunc is an error.
+type SourceFunc func(ctx context.Context) (*oauth2.Token, error)
 
 // Token calls f.
-func (f Func) Token(ctx context.Context) (*oauth2.Token, error) {
+func (f SourceFunc) Token(ctx context.Context) (*oauth2.Token, error) {
 	if f == nil {
 		return nil, errNilFunc
 	}
@@ -102,9 +104,25 @@ func (f Func) Token(ctx context.Context) (*oauth2.Token, error) {
 func Static(accessToken string) Source {
 	// A closure, since fmt prints the fields of a struct, exported or not.
 	token := &oauth2.Token{AccessToken: accessToken}
-	return Func(func(context.Context) (*oauth2.Token, error) {
+	return SourceFunc(func(context.Context) (*oauth2.Token, error) {
 		if token.AccessToken == "" {
 			return nil, ErrNoToken
+		}
+		return token, nil
+	})
+}
+
+// Env returns a [Source] that reads the access token from the environment variable name,
+// at each call. White space around it is cut off. Token returns [ErrNoToken] if the
+// variable is not set or empty.
+func Env(name string) Source {
+	return SourceFunc(func(context.Context) (*oauth2.Token, error) {
+		token := &oauth2.Token{AccessToken: strings.TrimSpace(os.Getenv(name))}
+		if token.AccessToken == "" {
+			return nil, fmt.Errorf("%w: the environment variable %s is not set", ErrNoToken, name)
+		}
+		if err := wellFormed(token); err != nil {
+			return nil, fmt.Errorf("tokensource: the environment variable %s holds %w", name, err)
 		}
 		return token, nil
 	})

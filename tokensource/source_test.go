@@ -30,7 +30,7 @@ func TestStatic(t *testing.T) {
 func TestFunc(t *testing.T) {
 	type key struct{}
 	n := 0
-	f := tokensource.Func(func(ctx context.Context) (*oauth2.Token, error) {
+	f := tokensource.SourceFunc(func(ctx context.Context) (*oauth2.Token, error) {
 		if ctx.Value(key{}) != "value" {
 			t.Error("not the caller's context")
 		}
@@ -45,7 +45,7 @@ func TestFunc(t *testing.T) {
 	if n != 2 {
 		t.Errorf("%d calls, want one for each request", n)
 	}
-	if token, err := tokensource.Func(nil).Token(t.Context()); token != nil || err == nil {
+	if token, err := tokensource.SourceFunc(nil).Token(t.Context()); token != nil || err == nil {
 		t.Errorf("of nil, Token = %s, want an error", access(token, err))
 	}
 }

@@ -1,11 +1,10 @@
 package tokensource
 
 import (
+	"context"
 	"errors"
-	"hash/maphash"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +21,6 @@ const (
 
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = time.Minute
-	maxPast      = 16 // how much of its past a Session tells from news in the Store
 
 	maxRetry = time.Hour // the most of a Retry-After that is honoured
 )
@@ -31,8 +29,9 @@ const (
 // Its times are wall-clock nanoseconds: a monotonic clock stands still while a
 // laptop sleeps, and tokens expire all the same.
 type state struct {
-	token      *oauth2.Token // nil: none
-	previous   previous      // the generation before, if it was one of this process
+	record     *Record       // nil: none is known
+	token      *oauth2.Token // that of record; nil: none
+	previous   previous      // the generation before
 	generation uint64
 	epoch      uint64 // counts Set and Clear: a renewal begun before either is void
 
@@ -46,29 +45,39 @@ type state struct {
 	quick    error // what to answer who needs a new token, before quickEnd
 	quickEnd int64
 	failures int  // in a row
-	unsaved  bool // the Store lacks token, or still has one when token is nil
+	unsaved  bool // the Store lacks record
 	unsaves  int  // how often in a row saving it has failed
+	pending  bool // Set or Clear is about to bring record above what the Store has
 
-	// What the Store may have although it is no news, when unsaved: what this
-	// process has moved on from since it last knew the Store in step, and, if a Set
-	// or Clear could not be saved, whatever is found there first.
-	past    []*oauth2.Token
-	unknown bool
+	departure *departure // the last SignOut; nil: none
 }
 
-// after returns the state that follows s by the publication of token.
-func (s *state) after(token *oauth2.Token, skew time.Duration, now time.Time) *state {
-	n := &state{token: token, generation: s.generation, epoch: s.epoch, past: s.past, unknown: s.unknown}
+// A departure is a sign-out that revokes what a renewal under way brings.
+type departure struct {
+	epoch  uint64 // that it began
+	revoke func(context.Context, *oauth2.Token) error
+	late   error // of revoking what the renewal under way has brought, written before that ends
+}
+
+// signedOut reports whether the last change was a sign-out, here or elsewhere.
+func (s *state) signedOut() bool { return s.record != nil && s.record.Change == ChangeSignOut }
+
+// spends reports whether a renewal may spend a refresh token.
+func (s *state) spends() bool { return s.token != nil && s.token.RefreshToken != "" }
+
+// after returns the state that follows s by the publication of record.
+func (s *state) after(record *Record, skew time.Duration, now time.Time) *state {
+	n := &state{
+		record: record, token: record.Token, previous: s.previous, generation: s.generation, epoch: s.epoch,
+		departure: s.departure,
+	}
 	if s.token != nil {
-		n.past = append(slices.Clip(s.past), s.token)
-		if len(n.past) > maxPast {
-			n.past = slices.Delete(n.past, 1, 2) // the first is the likeliest
-		}
+		n.previous = previous{weak.Make(s.token), s.generation, of(s.token)}
 	}
-	if token != nil {
-		n.previous, n.generation = previousOf(s.token), s.generation+1
+	if n.token != nil {
+		n.generation++
 	}
-	n.usable, n.renewal = schedule(token, skew, now)
+	n.usable, n.renewal = schedule(n.token, skew, now)
 	return n.settle()
 }
 
@@ -96,47 +105,75 @@ func (s *state) settle() *state {
 	return s
 }
 
-// saved notes in s what came of saving its token.
+// saved notes in s what came of saving its record.
 func (s *state) saved(err error, now time.Time) *state {
-	s.unsaved = err != nil
-	if !s.unsaved {
-		s.past, s.unknown = nil, false
-	} else {
+	s.unsaved, s.pending = err != nil, false
+	if s.unsaved {
 		s.unsaves++
 		s.saving = now.Add(backoff(s.unsaves, nil)).UnixNano()
+	} else {
+		s.unsaves = 0
 	}
 	return s.settle()
 }
 
-// seen returns the state after a look into the Store: s or a better informed one,
-// or nil if token is what another process has put there since this one last knew.
-func (s *state) seen(token *oauth2.Token, now time.Time) *state {
-	switch {
-	case same(token, s.token):
-		if !s.unsaved {
-			return s
+// A finding is what a look into the Store has shown.
+type finding int
+
+const (
+	inStep finding = iota // the Store has the Session's record
+	behind                // the Store has lost it, or never had it
+	news                  // the Store has a newer one
+)
+
+// find compares what the Store has with s.
+func (s *state) find(stored *Record) finding {
+	switch known := s.record; {
+	case stored.none() && known.none():
+		return inStep
+	case stored.none():
+		return behind
+	case known.none():
+		return news
+	case stored.foreign():
+		return s.findForeign(stored)
+	case s.dead && stored.Token != nil && stored.Signed.Equal(known.Signed) && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
+		return inStep // that refresh token has been refused
+	default:
+		switch c := stored.compare(known); {
+		case c > 0:
+			return news
+		case c < 0:
+			return behind
 		}
-		next := *s
-		return next.saved(nil, now) // that failure was none
-	case s.dead && token != nil && token.RefreshToken != "" && s.token != nil && token.RefreshToken == s.token.RefreshToken:
-		return s // which has been refused
-	case s.unknown:
-		next := *s
-		next.unknown = false
-		if token != nil {
-			next.past = append(slices.Clip(s.past), token)
-		}
-		return &next
-	case token == nil, slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) }):
-		return s
-	case s.previous.same(token) && !s.unsaved:
-		// The Store has gone back, as by a failover that has lost the last Save. That
-		// refresh token is spent.
-		next := *s
-		next.unsaved, next.past, next.saving = true, []*oauth2.Token{token}, now.UnixNano()
-		return next.settle()
+		return inStep
 	}
-	return nil
+}
+
+// findForeign is find for what another program has written. It is news, unless it is
+// what this Session has or had.
+func (s *state) findForeign(stored *Record) finding {
+	switch {
+	case s.token != nil && of(stored.Token) == of(s.token):
+		return inStep
+	case s.previous.same(stored.Token):
+		return behind
+	case s.dead && s.token != nil && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
+		return inStep
+	}
+	return news
+}
+
+// adopted returns the record to go by when stored is news.
+func (s *state) adopted(stored *Record) *Record {
+	r := *stored
+	if r.Token != nil {
+		r.Token = clone(r.Token) // a new identity
+	}
+	if known := s.record; stored.foreign() && known != nil {
+		r.Signed, r.Serial, r.At = known.Signed, known.Serial, known.At.Add(1)
+	}
+	return &r
 }
 
 // saveFailed is the event for an s that is unsaved.
@@ -225,36 +262,23 @@ func final(err error, current *oauth2.Token) bool {
 	return false
 }
 
-// same reports whether a and b are one token in content: what comes out of a
-// Store has another identity, and its expiry may have lost digits.
+// A previous is what is left of a token that was replaced: it is kept by those who
+// use it, not by the Session.
+type previous struct {
+	token      weak.Pointer[oauth2.Token]
+	generation uint64
+	of         string
+}
+
+// same reports whether t is p in content.
+func (p previous) same(t *oauth2.Token) bool { return p.of != "" && of(t) == p.of }
+
+// same reports whether a and b are one token in content.
 func same(a, b *oauth2.Token) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
 	return a.AccessToken == b.AccessToken && a.RefreshToken == b.RefreshToken
-}
-
-// A previous is what is left of a token that was replaced: it is kept by those who
-// use it, not by the Session.
-type previous struct {
-	token weak.Pointer[oauth2.Token]
-	text  uint64
-}
-
-var textSeed = maphash.MakeSeed()
-
-func previousOf(t *oauth2.Token) previous {
-	if t == nil {
-		return previous{}
-	}
-	return previous{weak.Make(t), text(t)}
-}
-
-// same reports whether t is p in content.
-func (p previous) same(t *oauth2.Token) bool { return p != previous{} && text(t) == p.text }
-
-func text(t *oauth2.Token) uint64 {
-	return maphash.Comparable(textSeed, [2]string{t.AccessToken, t.RefreshToken})
 }
 
 func clone(t *oauth2.Token) *oauth2.Token {

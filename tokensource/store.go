@@ -2,30 +2,36 @@ package tokensource
 
 import (
 	"context"
-
-	"golang.org/x/oauth2"
+	"errors"
 )
 
-// A Store keeps a [Session]'s token where it outlives the process. A Session
-// calls its methods one at a time, with a context bounded by its Timeout, by
-// whose end they must return, and never on the way to a token that is still
-// good.
+// A Store keeps one [Record] of a [Session] where it outlives the process. To the Store
+// a record is opaque: at most 1 MiB of text, which it returns as it was saved.
+//
+// A Session calls these methods one at a time, with a context bounded by its
+// Timeout. They must return by the end of the context. None of them is called on the
+// way to a token that is still good. A Session loads right before each Save.
 type Store interface {
-	// Load returns what Save last stored, in whichever process. If there is
-	// nothing, it returns ErrNoToken or neither a token nor an error.
-	Load(ctx context.Context) (*oauth2.Token, error)
-	// Save replaces what is stored. The token must not be modified, nor kept
+	// Load returns what Save last stored, in whichever process. Where there is nothing, it
+	// returns no bytes and no error, or [ErrNoToken].
+	Load(ctx context.Context) (record []byte, err error)
+	// Save replaces what is stored. The record must not be modified. It must not be kept
 	// where it can be printed.
-	Save(ctx context.Context, token *oauth2.Token) error
-	// Clear removes what is stored. There being nothing is no error.
-	Clear(ctx context.Context) error
+	Save(ctx context.Context, record []byte) error
 }
 
-// A Locker is a [Store] that several processes share. While one of them holds
-// the lock, it alone exchanges and saves; the others then find the new token and
-// exchange nothing. Load needs no lock.
+// A Locker is a [Store] shared by several processes. While one process holds the lock,
+// it alone exchanges and saves. The others then find the new record, and exchange
+// nothing. Load needs no lock.
 type Locker interface {
-	// Lock waits for the lock until ctx ends. Calls may overlap. unlock is
-	// called once.
+	// Lock waits for the lock until ctx ends. Calls may overlap. unlock is called once.
+	//
+	// Lock may return an error that wraps [ErrChanged] instead of the lock, if somebody
+	// has saved since the call began. The Session then loads, and asks again for the
+	// lock if it still needs it. This spares a crowd the wait for a lock in turn.
 	Lock(ctx context.Context) (unlock func(), err error)
 }
+
+// ErrChanged says that a [Locker] has not waited for the lock until the end, because the
+// record has changed.
+var ErrChanged = errors.New("tokensource: the record has changed")

@@ -132,7 +132,7 @@ func TestStoreGoesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.put(before)
+	store.set(store.tried[0])
 	g.answer = failing(errDown)
 	if _, err := s.Renew(t.Context(), second); !errors.Is(err, errDown) {
 		t.Errorf("Renew = %v", err)

@@ -54,6 +54,17 @@ func (m *Marks) NewCookies() bool {
 	return false
 }
 
+type signOutKey struct{}
+
+// WithSignOut marks ctx for a Store that is to save the record of a sign-out. The record
+// may be sealed, and a Store that keeps it for a while only has to know.
+func WithSignOut(ctx context.Context) context.Context {
+	return context.WithValue(ctx, signOutKey{}, true)
+}
+
+// SignOut reports whether WithSignOut was used.
+func SignOut(ctx context.Context) bool { return ctx.Value(signOutKey{}) != nil }
+
 // Join returns ctx with the marks of another context, if it has none.
 func Join(ctx, other context.Context) context.Context {
 	if m := Of(other); m != nil && Of(ctx) == nil {

@@ -1,0 +1,268 @@
+package tokensource
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/authtrip/authtrip/internal/marks"
+)
+
+const (
+	leaseTime   = 30 * time.Second // after which the lease of a process that has died is void
+	leaseExtend = 10 * time.Second
+	leaseLook   = time.Second // how often the other processes look
+)
+
+var errNilObtain = errors.New("tokensource: Session.SignIn: obtain is nil")
+
+// SignIn returns when the Session is signed in. If it is already, SignIn returns at once.
+// Otherwise obtain signs in, for instance by opening a browser, and SignIn sets its
+// token as [Session.Set] does.
+//
+//	err := session.SignIn(ctx, func(ctx context.Context, _ *oauth2.Token) (*oauth2.Token, error) {
+//		return config.DeviceAccessToken(ctx, device)
+//	})
+//
+// One of all callers obtains. The others wait for it, also in other processes if the
+// Store is a [Locker]: the process that obtains leaves a lease in the Store, and keeps
+// it for as long as obtain runs. If that process dies, another takes over within 30
+// seconds. Writing the lease also shows that the Store works, before a person is asked
+// for anything.
+//
+// The callers of one process share obtain's outcome. Its context ends when the last of
+// them has left. Its second argument is a copy of the token that has ended, nil if
+// there is none.
+//
+// A Session is signed in if it has a token that is good, or one that can be renewed. A
+// token whose renewal was refused does not count, even while it is good.
+func (s *Session) SignIn(ctx context.Context, obtain Grant) error {
+	switch {
+	case obtain == nil:
+		return errNilObtain
+	case marks.Of(ctx).Renewal(s):
+		return errReentry
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return waited(ctx, "a sign-in")
+		}
+		call, leader := s.join(ctx)
+		if leader {
+			go s.lead(call, obtain)
+		}
+		select {
+		case <-call.done:
+			if call.err == errAgain {
+				continue
+			}
+			return call.err
+		case <-ctx.Done():
+			s.quit(call)
+			return waited(ctx, "a sign-in")
+		}
+	}
+}
+
+// A signIn is one sign-in of this process, shared by its callers.
+type signIn struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	done    chan struct{}
+	err     error // written before done is closed
+	callers int   // guarded by signIns.mu
+}
+
+// signIns is what a Session keeps of the sign-in under way.
+type signIns struct {
+	mu      sync.Mutex
+	current *signIn
+}
+
+// join returns the sign-in under way, or a new one for the caller to lead.
+func (s *Session) join(ctx context.Context) (call *signIn, leader bool) {
+	s.signIns.mu.Lock()
+	defer s.signIns.mu.Unlock()
+	call = s.signIns.current
+	if leader = call == nil; leader {
+		call = &signIn{done: make(chan struct{})}
+		call.ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		s.signIns.current = call
+	}
+	call.callers++
+	return call, leader
+}
+
+// quit leaves a sign-in. The last caller to leave ends it.
+func (s *Session) quit(call *signIn) {
+	s.signIns.mu.Lock()
+	defer s.signIns.mu.Unlock()
+	if call.callers--; call.callers == 0 {
+		call.cancel()
+		if s.signIns.current == call {
+			s.signIns.current = nil // who comes now begins another
+		}
+	}
+}
+
+// lead runs a sign-in.
+func (s *Session) lead(call *signIn, obtain Grant) {
+	defer call.cancel()
+	call.err = s.signIn(call.ctx, obtain)
+	s.signIns.mu.Lock()
+	if s.signIns.current == call {
+		s.signIns.current = nil
+	}
+	s.signIns.mu.Unlock()
+	close(call.done)
+}
+
+func (s *Session) signIn(ctx context.Context, obtain Grant) error {
+	if err := s.Reload(ctx); err != nil && !errors.Is(err, ErrUnreadable) {
+		return err
+	}
+	if _, ok := s.Store.(Locker); !ok || s.signedIn() {
+		return s.obtainAndSet(ctx, obtain)
+	}
+	owner := rand.Text()
+	for {
+		free, err := s.claim(ctx, owner)
+		switch {
+		case err != nil:
+			return err
+		case free:
+			return s.obtainUnderLease(ctx, owner, obtain)
+		case s.signedIn():
+			return nil
+		}
+		select {
+		case <-time.After(leaseLook):
+		case <-ctx.Done():
+			return waited(ctx, "a sign-in in another process")
+		}
+	}
+}
+
+// obtainUnderLease signs in, and keeps the lease meanwhile.
+func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Grant) error {
+	obtaining, stop := context.WithCancel(ctx)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.keepLease(obtaining, stop, owner)
+	}()
+	err := s.obtainAndSet(obtaining, obtain)
+	stop()
+	<-kept
+	if err == nil || s.signedIn() { // in another process, if obtain was stopped
+		return nil
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	_ = s.visit(end, func(_ *state, stored *Record) *Record {
+		if stored.lease.owner != owner {
+			return nil
+		}
+		r := *stored
+		r.lease = lease{}
+		return &r
+	})
+	return err
+}
+
+// obtainAndSet signs in, unless the Session is signed in already. What obtain has
+// brought is not lost because ctx ends.
+func (s *Session) obtainAndSet(ctx context.Context, obtain Grant) error {
+	if s.signedIn() {
+		return nil
+	}
+	start := time.Now()
+	token, err := callGrant(ctx, "obtain", obtain, s.load().token)
+	if err != nil {
+		return err
+	}
+	return s.change(context.WithoutCancel(ctx), dress(token, nil, s.Extra, start), EventSet)
+}
+
+// signedIn reports whether there is a token that is good, or that can be renewed.
+func (s *Session) signedIn() bool {
+	st := s.load()
+	return !st.dead && st.token != nil && (st.spends() || time.Now().UnixNano() < st.usable)
+}
+
+// claim takes or extends the lease of owner. It is not free if another process has it,
+// or if somebody is signed in.
+func (s *Session) claim(ctx context.Context, owner string) (free bool, err error) {
+	err = s.visit(ctx, func(st *state, stored *Record) *Record {
+		now := time.Now()
+		if s.signedIn() || stored.lease.owner != owner && now.Before(stored.lease.until) {
+			return nil
+		}
+		free = true
+		var r Record
+		if !st.record.none() {
+			r = *st.record
+		}
+		r.lease = lease{owner, utc(now.Add(leaseTime))}
+		return &r
+	})
+	if errors.Is(err, ErrUnreadable) {
+		return true, nil // the token replaces it; a lease must not
+	}
+	return free, err
+}
+
+// keepLease extends the lease until ctx ends, and stops the sign-in if somebody has
+// signed in elsewhere.
+func (s *Session) keepLease(ctx context.Context, stop context.CancelFunc, owner string) {
+	for {
+		select {
+		case <-time.After(leaseExtend):
+		case <-ctx.Done():
+			return
+		}
+		if _, err := s.claim(ctx, owner); err == nil && s.signedIn() {
+			stop()
+			return
+		}
+	}
+}
+
+// visit reads the Store under its lock, adopts what is newer there, and saves what edit
+// returns, unless that is nil.
+func (s *Session) visit(ctx context.Context, edit func(st *state, stored *Record) *Record) error {
+	return s.alone(ctx, func(r *renewal) error {
+		unlock, err := r.lock(r.ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		st, err := r.adopt(r.load())
+		if st == nil || err != nil {
+			return cmp.Or(err, errAgain)
+		}
+		if err := r.acquire(r.ctx); err != nil {
+			return err
+		}
+		defer r.release()
+		stored, err := r.read(r.ctx)
+		if err != nil {
+			return err
+		}
+		if st.record != nil && st.record.foreign() { // it gets a rank by which others know it
+			next := *st
+			next.record = signed(st.token, time.Now(), st.record)
+			if _, ok := r.swap(st.epoch, func(*state) *state { return &next }); !ok {
+				return errAgain
+			}
+			st = &next
+		}
+		if record := edit(st, stored); record != nil {
+			return r.save(r.ctx, record)
+		}
+		return nil
+	})
+}
