@@ -308,10 +308,10 @@ func (r *Record) bytes() ([]byte, error) {
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(members); err != nil {
-		return nil, fmt.Errorf("tokensource: the token cannot be written as JSON: %w", err)
+		return nil, fmt.Errorf("the token cannot be written as JSON: %w", err)
 	}
 	if text.Len() > maxRecord {
-		return nil, fmt.Errorf("tokensource: the record is larger than %d MiB", maxRecord>>20)
+		return nil, fmt.Errorf("the record is larger than %d MiB", maxRecord>>20)
 	}
 	return text.Bytes(), nil
 }

@@ -111,30 +111,29 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	case r.serves(r.seen, st):
 		return st.token, nil
 	}
-	return r.exchange(st)
+	return r.exchange(st, err)
 }
 
-// begin returns the state to go on from, and the lock. Without an error, the Session
-// may go on to exchange. The state is nil if the renewal is void.
+// begin takes the lock, and returns the state to go on from: nil if the renewal is void.
+// The error is why there is no lock; unlock is nil too if none is needed any more.
 func (r *renewal) begin(st *state, good bool) (*state, func(), error) {
-	if _, ok := r.Store.(Locker); !ok || good || st.unsaved {
-		unlock, err := r.lockFor(st)
-		return st, unlock, err
-	}
+	_, locks := r.Store.(Locker)
 	for {
-		// Most of those who need a new token do so since another process has one
-		// already: then they need not queue for the lock.
-		adopted, err := r.adopt(st)
-		switch {
-		case err != nil && st.spends():
-			return st, nil, err
-		case err != nil: // there is nothing to lose
-		case adopted == nil, adopted.signedOut():
-			return nil, nil, nil
-		case r.serves(r.seen, adopted):
-			return adopted, nil, nil
-		default:
-			st = adopted
+		if locks && !good && !st.unsaved {
+			// Most of those who need a new token do so since another process has one
+			// already: then they need not queue for the lock.
+			adopted, err := r.adopt(st)
+			switch {
+			case err != nil && st.spends():
+				return st, nil, err
+			case err != nil: // there is nothing to lose
+			case adopted == nil, adopted.signedOut():
+				return nil, nil, nil
+			case r.serves(r.seen, adopted):
+				return adopted, nil, nil
+			default:
+				st = adopted
+			}
 		}
 		unlock, err := r.lockFor(st)
 		if !errors.Is(err, ErrChanged) {
@@ -160,7 +159,8 @@ func (r *renewal) patience(st *state) (context.Context, context.CancelFunc) {
 }
 
 // exchange replaces the token of st by the Grant, unless the Store has a newer one.
-func (r *renewal) exchange(st *state) (*oauth2.Token, error) {
+// lockErr is why there is no lock: without one, no refresh token is spent.
+func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 	var (
 		spent *oauth2.Token
 		cause error
@@ -180,8 +180,11 @@ func (r *renewal) exchange(st *state) (*oauth2.Token, error) {
 		default:
 			st = adopted
 		}
-		if cause != nil && same(st.token, spent) {
-			break
+		switch {
+		case cause != nil && same(st.token, spent):
+			return r.latch(st, cause)
+		case lockErr != nil && st.spends():
+			return r.fail(st, lockErr)
 		}
 		// Those who wait because the token has expired are not to fail by what
 		// only answers a rejection.
@@ -255,7 +258,7 @@ func (r *renewal) look(st *state) error {
 	switch {
 	case err != nil:
 		found = st
-	case found == nil:
+	case found == nil, found.signedOut():
 		return errAgain
 	case found.token != st.token:
 		if !r.rejects(found.token) {

@@ -558,14 +558,17 @@ func (s *Session) read(ctx context.Context) (record *Record, err error) {
 
 // save brings the Store to hold record.
 func (s *Session) save(ctx context.Context, record *Record) error {
-	text, err := record.bytes()
-	if err != nil {
-		return err
-	}
 	if record.Change == ChangeSignOut {
 		ctx = marks.WithSignOut(ctx)
 	}
-	if err := rescue.Do("tokensource: Store.Save", func() error { return s.Store.Save(ctx, text) }); err != nil {
+	err := rescue.Do("Store.Save", func() error {
+		text, err := record.bytes()
+		if err != nil {
+			return err
+		}
+		return s.Store.Save(ctx, text)
+	})
+	if err != nil {
 		return fmt.Errorf("tokensource: saving: %w", err)
 	}
 	return nil

@@ -118,6 +118,26 @@ func (s *Sessions) Clear(ctx context.Context, key string) error {
 	return e.session.Clear(ctx)
 }
 
+// SignIn signs key in by obtain, unless it is signed in; see [Session.SignIn].
+func (s *Sessions) SignIn(ctx context.Context, key string, obtain Grant) error {
+	e, err := s.use(key)
+	if err != nil {
+		return err
+	}
+	defer e.users.Add(-1)
+	return e.session.SignIn(ctx, obtain)
+}
+
+// SignOut signs key out and has its tokens revoked; see [Session.SignOut].
+func (s *Sessions) SignOut(ctx context.Context, key string, revoke func(context.Context, *oauth2.Token) error) error {
+	e, err := s.use(key)
+	if err != nil {
+		return err
+	}
+	defer e.users.Add(-1)
+	return e.session.SignOut(ctx, revoke)
+}
+
 // Source returns a Renewer, as for [transport.Refresh], whose identity is that of the
 // context: key returns the key, and "" if nobody is signed in, which is
 // [ErrNoToken]. Its errors are returned as they are.
