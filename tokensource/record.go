@@ -194,7 +194,7 @@ func readMember(m map[string]any) (*Record, Binding, bool) {
 	}
 	b := Binding{
 		Issuer: d.text("issuer"), ClientID: d.text("client_id"), Thumbprint: d.text("jkt"),
-		Requested: strings.Fields(d.text("requested_scope")), Granted: strings.Fields(d.text("scope")),
+		Requested: d.scopes("requested_scope"), Granted: d.scopes("scope"),
 		RefreshExpiry: d.time("refresh_expiry"),
 	}
 	if l, ok := m["lease"].(map[string]any); ok {
@@ -231,6 +231,13 @@ func (d *memberReader) text(name string) string {
 	s, ok := d.m[name].(string)
 	d.ok = d.ok && (ok || d.m[name] == nil)
 	return s
+}
+
+func (d *memberReader) scopes(name string) []string {
+	if text := d.text(name); text != "" {
+		return strings.Fields(text)
+	}
+	return nil
 }
 
 func (d *memberReader) time(name string) time.Time {

@@ -61,7 +61,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 			"Session as a Source":   tokensource.Source(good),
 			"Static":                tokensource.Static(secret),
 			"Static in a struct":    struct{ S tokensource.Source }{tokensource.Static(secret)},
-			"Func":                  tokensource.SourceFunc(func(context.Context) (*oauth2.Token, error) { return token, nil }),
+			"SourceFunc":            tokensource.SourceFunc(func(context.Context) (*oauth2.Token, error) { return token, nil }),
 			"FromOAuth2":            tokensource.FromOAuth2(src),
 			"ToOAuth2":              tokensource.ToOAuth2(t.Context(), tokensource.Static(secret)),
 			"ToOAuth2 of a Session": tokensource.ToOAuth2(t.Context(), good),
@@ -70,6 +70,14 @@ func TestNothingPrintsASecret(t *testing.T) {
 			"panic":                 panicked,
 			"panic in a source":     oauthPanicked,
 		}
+		record, err := tokensource.ParseRecord(tokensource.NewRecord(token.WithExtra(map[string]any{"id_token": secret})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := bytes.Repeat([]byte(secret), 5)[:32]
+		values["Record"], values["Record by value"] = record, *record
+		values["Sealed"] = tokensource.Sealed(&fakeStore{}, "name", key)
+		values["Sealed with a lock"] = tokensource.Sealed(newLockedStore(nil), "name", key)
 		for i, e := range all.list() {
 			values[fmt.Sprintf("event %d", i)] = e
 			values[fmt.Sprintf("pointer to event %d", i)] = &e
