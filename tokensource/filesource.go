@@ -380,7 +380,8 @@ func parseExpiry(member json.RawMessage) time.Time {
 	_ = json.Unmarshal(member, &text)
 	text = strings.Replace(strings.TrimSpace(text), " ", "T", 1)
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"} {
-		if at, err := time.Parse(layout, text); err == nil {
+		at, err := time.Parse(layout, text)
+		if _, unfit := at.MarshalText(); err == nil && unfit == nil { // a zone can be too far away
 			return at
 		}
 	}
