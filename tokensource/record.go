@@ -113,7 +113,7 @@ func ParseRecord(text []byte) (*Record, error) {
 	}
 	token, err := parseFields(members)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return nil, fmt.Errorf("%w: it %w", ErrUnreadable, err)
 	}
 	r, binding, err := parseMember(members[memberName], token)
 	if err != nil {
@@ -127,7 +127,8 @@ func ParseRecord(text []byte) (*Record, error) {
 	return r, nil
 }
 
-// parseFields reads x/oauth2's own fields.
+// parseFields reads x/oauth2's own fields. Its errors complete a sentence about what was
+// read, and repeat nothing of it.
 func parseFields(members map[string]any) (*oauth2.Token, error) {
 	t := new(oauth2.Token)
 	for _, f := range []struct {
@@ -139,11 +140,11 @@ func parseFields(members map[string]any) (*oauth2.Token, error) {
 		case string:
 			*f.to = v
 		default:
-			return nil, fmt.Errorf("its %s is not a string", f.name)
+			return nil, fmt.Errorf("has a member %s that is not a string", f.name)
 		}
 	}
 	if err := wellFormed(t); err != nil {
-		return nil, fmt.Errorf("it holds %w", err)
+		return nil, fmt.Errorf("has %w", err)
 	}
 	if text, ok := members["expiry"].(string); ok {
 		t.Expiry = parseExpiry(text)
@@ -159,7 +160,7 @@ func parseExpiry(text string) time.Time {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05.999999999Z0700"} {
 		// A fraction needs no place in a layout.
 		if t, err := time.Parse(layout, text); err == nil && t.Year() > 1 && t.Year() < maxYear {
-			return t
+			return t.UTC()
 		}
 	}
 	return time.Time{}

@@ -108,7 +108,7 @@ func manySecrets(t *testing.T, secret string) tokensource.Renewer {
 
 func fileSecret(t *testing.T, secret string) *tokensource.FileSource {
 	t.Helper()
-	f := tokensource.File(filepath.Join(t.TempDir(), "token"))
+	f := tokensource.NewFileSource(filepath.Join(t.TempDir(), "token"))
 	if err := os.WriteFile(f.Path, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}

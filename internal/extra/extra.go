@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"strconv"
+	"unicode/utf8"
 
 	"golang.org/x/oauth2"
 )
@@ -86,7 +87,7 @@ func Decode(text []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var members map[string]any
-	if d.Decode(&members) != nil || members == nil {
+	if !utf8.Valid(text) || d.Decode(&members) != nil || members == nil { // invalid UTF-8 would be changed
 		return nil, ErrNotObject
 	}
 	if _, err := d.Token(); err != io.EOF {
