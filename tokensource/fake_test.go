@@ -158,6 +158,8 @@ func (s *fakeStore) Save(ctx context.Context, text []byte) error {
 		if fails = &s.clearErr; s.onClear != nil {
 			s.onClear(ctx)
 		}
+	} else if r.Token == nil {
+		s.journal.add("Save a lease")
 	} else {
 		s.journal.add("Save " + r.Token.AccessToken)
 		if s.onSave != nil {

@@ -209,10 +209,13 @@ func (s *Session) claim(ctx context.Context, owner string) (free bool, err error
 		r.lease = lease{owner, utc(now.Add(leaseTime))}
 		return &r
 	})
-	if errors.Is(err, ErrUnreadable) {
+	switch {
+	case errors.Is(err, ErrUnreadable):
 		return true, nil // the token replaces it; a lease must not
+	case err != nil: // visit may still be under way
+		return false, err
 	}
-	return free, err
+	return free, nil
 }
 
 // keepLease extends the lease until ctx ends, and stops the sign-in if somebody has
