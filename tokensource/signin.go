@@ -195,8 +195,9 @@ func (s *Session) signedIn() bool {
 
 // claim takes or extends the lease of owner. It is not free if another process has it,
 // or if somebody is signed in.
-func (s *Session) claim(ctx context.Context, owner string) (free bool, err error) {
-	err = s.visit(ctx, func(st *state, stored *Record) *Record {
+func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
+	free := false // written by visit, which may outlast an error
+	err := s.visit(ctx, func(st *state, stored *Record) *Record {
 		now := time.Now()
 		if s.signedIn() || stored.lease.owner != owner && now.Before(stored.lease.until) {
 			return nil
@@ -212,7 +213,7 @@ func (s *Session) claim(ctx context.Context, owner string) (free bool, err error
 	switch {
 	case errors.Is(err, ErrUnreadable):
 		return true, nil // the token replaces it; a lease must not
-	case err != nil: // visit may still be under way
+	case err != nil:
 		return false, err
 	}
 	return free, nil
