@@ -8,36 +8,54 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/authtrip/authtrip/internal/private"
 	"golang.org/x/oauth2"
 )
 
-// maxTokenFile bounds what is read as a token, ID token and strangers' fields
-// included.
+// maxTokenFile bounds what is read and written as a token, ID token and strangers'
+// fields included.
 const maxTokenFile = 1 << 20
 
 // A FileStore is a [Store] and a [Locker] over a file, which the processes of one
-// machine share. The file is what encoding/json makes of an [oauth2.Token]; other
-// fields in it stay as they are.
+// machine share:
 //
-// The file is replaced as a whole, under a lock beside it (name.lock), and Save
-// returns when it is on the disk: whenever a process or the machine stops, it is
-// what it was before or after. A process that is killed lets go of the lock. A
-// network file system may promise neither.
+//	store := &tokensource.FileStore{Path: path}
 //
-// It is readable by its owner only, and one that belongs to somebody else, or that
-// others could read or write, is refused, as is a folder that others can write to;
-// Windows has other means for that. The folder is made if it is not there. What is not a token is an error of
-// Load; Save and Clear move it aside, to name.corrupt-1 and so on, and never
-// overwrite it. A symbolic link is followed.
+// The file is what encoding/json makes of an [oauth2.Token]. Save keeps other fields in
+// it.
 //
-// All methods are safe for concurrent use by multiple goroutines.
+// Save replaces the file as a whole, under a lock beside it (name.lock), and returns when
+// it is on the disk. Whenever a process or the machine stops, the file has either the old
+// content or the new. A process that is killed gives up its lock. A network file system
+// may promise neither. A single file that is mounted into a container cannot be replaced,
+// and is written in place: if the machine stops meanwhile, a part of the content is
+// lost.
+//
+// Only the owner can read the file. A file is refused if it belongs to another user or if
+// others can read or write it. A folder is refused if it belongs to a user other than this
+// one and root, or if others can write to it, as in /tmp. On Windows, neither is checked.
+// If the folder does not exist, Save and Lock make it, unless they would have to make it
+// in a folder that is refused. A symbolic link is followed, also to a file that does not
+// exist yet.
+//
+// Load returns an error if the file holds no token or is larger than 1 MiB. Save and Clear
+// move such a file to name.corrupt-1 and so on, and never overwrite it. Save refuses a
+// token that would make the file larger than 1 MiB.
+//
+// All methods return by the end of their context. While the file system does not answer,
+// a call waits for the one before it.
+//
+// A FileStore must not be copied after first use. All methods are safe for concurrent use
+// by multiple goroutines; Path must not be modified after the first call of one.
 type FileStore struct {
 	// Path names the file. See [DefaultPath]. An empty Path is an error.
 	Path string
+
+	once sync.Once
+	file private.File
 }
 
 // DefaultPath returns where the token of an application belongs: token.json in a
@@ -58,12 +76,8 @@ var errNotToken = errors.New("holds no token in JSON")
 
 // Load returns the token in the file, and [ErrNoToken] if there is no file or no
 // token in it.
-func (s *FileStore) Load(context.Context) (*oauth2.Token, error) {
-	f, err := s.file()
-	if err != nil {
-		return nil, named(err)
-	}
-	_, token, err := load(f)
+func (s *FileStore) Load(ctx context.Context) (*oauth2.Token, error) {
+	_, token, err := s.load(ctx)
 	switch {
 	case err != nil:
 		return nil, named(err)
@@ -81,39 +95,47 @@ func named(err error) error {
 	return fmt.Errorf("tokensource: %w", err)
 }
 
-// load returns the token and all the fields in f. If these are not what they
-// should be, the error is an errNotToken.
-func load(f private.File) (fields map[string]json.RawMessage, token *oauth2.Token, err error) {
-	text, err := f.Read(maxTokenFile)
+// load returns the token and all the fields in the file. For a file to set aside, the
+// error is unusable.
+func (s *FileStore) load(ctx context.Context) (fields map[string]json.RawMessage, token *oauth2.Token, err error) {
+	f, err := s.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := f.Read(ctx)
 	if text == nil || err != nil {
 		return nil, nil, err
 	}
 	token = new(oauth2.Token)
 	if json.Unmarshal(text, &fields) != nil || fields == nil || json.Unmarshal(text, token) != nil {
-		return nil, nil, fmt.Errorf("%s %w", f, errNotToken)
+		return nil, nil, fmt.Errorf("%s %w", s.Path, errNotToken)
 	}
 	return fields, token, nil
 }
 
+func unusable(err error) bool {
+	return errors.Is(err, errNotToken) || errors.Is(err, private.ErrTooLarge)
+}
+
 // Save replaces the token in the file. It needs the Lock where other processes
 // write.
-func (s *FileStore) Save(_ context.Context, token *oauth2.Token) error {
-	f, err := s.folder()
-	if err != nil {
-		return named(err)
-	}
-	fields, _, err := load(f)
-	if errors.Is(err, errNotToken) {
-		_, err = f.Aside()
-	}
-	if err != nil {
+func (s *FileStore) Save(ctx context.Context, token *oauth2.Token) error {
+	fields, _, err := s.load(ctx)
+	aside := unusable(err)
+	if err != nil && !aside {
 		return named(err)
 	}
 	text, err := merge(fields, token)
-	if err != nil {
-		return named(err)
+	if err == nil {
+		err = s.file.Fits(text)
 	}
-	return named(f.Replace(text))
+	if err == nil && aside {
+		_, err = s.file.Aside(ctx)
+	}
+	if err == nil {
+		err = s.file.Replace(ctx, text)
+	}
+	return named(err)
 }
 
 // merge returns token in JSON with those of fields that are not a token's.
@@ -142,54 +164,30 @@ func merge(fields map[string]json.RawMessage, token *oauth2.Token) ([]byte, erro
 }
 
 // Clear removes the file, with all that is in it.
-func (s *FileStore) Clear(context.Context) error {
-	f, err := s.file()
-	if err != nil {
-		return named(err)
-	}
-	_, _, err = load(f)
+func (s *FileStore) Clear(ctx context.Context) error {
+	_, _, err := s.load(ctx)
 	switch {
-	case errors.Is(err, errNotToken):
-		_, err = f.Aside()
+	case unusable(err):
+		_, err = s.file.Aside(ctx)
 	case err == nil:
-		err = f.Remove()
+		err = s.file.Remove(ctx)
 	}
 	return named(err)
 }
 
 // Lock implements [Locker], for all processes of the machine.
 func (s *FileStore) Lock(ctx context.Context) (unlock func(), err error) {
-	f, err := s.folder()
+	f, err := s.open()
 	if err == nil {
 		unlock, err = f.Lock(ctx)
 	}
 	return unlock, named(err)
 }
 
-func (s *FileStore) file() (private.File, error) {
+func (s *FileStore) open() (*private.File, error) {
 	if s.Path == "" {
-		return "", errors.New("FileStore.Path is empty")
+		return nil, errors.New("FileStore.Path is empty")
 	}
-	return private.Resolve(s.Path)
-}
-
-// folder is file, in a folder that is there and where nobody else can put another
-// file in its place.
-func (s *FileStore) folder() (private.File, error) {
-	f, err := s.file()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Dir(string(f))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	info, err := os.Stat(dir)
-	switch {
-	case err != nil:
-		return "", err
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && info.Mode()&os.ModeSticky == 0:
-		return "", fmt.Errorf("others can write to %s (mode %v, want 0700)", dir, info.Mode().Perm())
-	}
-	return f, nil
+	s.once.Do(func() { s.file.Path, s.file.Limit, s.file.MakeFolder = s.Path, maxTokenFile, true })
+	return &s.file, nil
 }

@@ -1,0 +1,3 @@
+package private
+
+var SyncFolder = syncFolder
