@@ -318,6 +318,39 @@ func TestLockIsHeld(t *testing.T) {
 	unlock()
 }
 
+// Callers that leave while they get the lock do not keep it.
+func TestLeaveLock(t *testing.T) {
+	f := newFile(t)
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			if unlock, err := f.Lock(ctx); err == nil {
+				unlock()
+			}
+		}()
+		for {
+			if _, err := os.Lstat(f.Path + ".lock"); err == nil {
+				break
+			}
+			runtime.Gosched()
+		}
+		cancel()
+		<-gone
+		ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+		unlock, err := again(f).Lock(ctx)
+		if err != nil {
+			t.Fatal("nobody has the lock: ", err)
+		}
+		unlock()
+		cancel()
+		if err := os.Remove(f.Path + ".lock"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
