@@ -201,9 +201,13 @@ func TestLimit(t *testing.T) {
 			if got, err := f.Read(ctx); int64(len(got)) != limit || err != nil {
 				t.Errorf("after Replace was refused: %d bytes, %v", len(got), err)
 			}
-			put(t, f.Path, string(text))
-			if _, err := f.Read(ctx); !errors.Is(err, private.ErrTooLarge) || !strings.Contains(err.Error(), f.Path) {
-				t.Errorf("Read: %v, want ErrTooLarge with the file's name", err)
+			for _, size := range []int64{limit + 1, 1 << 40} {
+				if err := os.Truncate(f.Path, size); err != nil {
+					t.Skip(err)
+				}
+				if _, err := f.Read(ctx); !errors.Is(err, private.ErrTooLarge) || !strings.Contains(err.Error(), f.Path) {
+					t.Errorf("Read: %v, want ErrTooLarge with the file's name", err)
+				}
 			}
 			if _, err := f.Aside(ctx); err != nil {
 				t.Error(err)
@@ -371,6 +375,10 @@ func TestRelativePath(t *testing.T) {
 	if err := relative.Replace(t.Context(), []byte("text")); err != nil {
 		t.Fatal(err)
 	}
+	// A ".." is that of the link's target.
+	symlink(t, folder(t), "link")
+	other := &private.File{Path: "link/../file"}
+	checkText(t, other, "")
 	t.Chdir(folder(t))
 	checkText(t, relative, "text")
 	checkText(t, f, "text")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -69,6 +70,24 @@ func TestSpecialFiles(t *testing.T) {
 		checkText(t, f, "text")
 		checkNames(t, filepath.Dir(f.Path), "file")
 	})
+}
+
+// Another file may come in the place of one that has been looked at. Opening it neither
+// waits nor follows a link.
+func TestOpen(t *testing.T) {
+	f := newFile(t)
+	fifo(t, f.Path+".fifo")
+	put(t, f.Path, "text")
+	symlink(t, f.Path, f.Path+".link")
+	for suffix, want := range map[string]string{".fifo": "not a regular file", ".link": ""} {
+		err := private.Open(t.Context(), f.Path+suffix)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error", suffix, err)
+		}
+	}
+	if err := private.Open(t.Context(), f.Path); err != nil {
+		t.Error(err)
+	}
 }
 
 // A link that somebody has planted leads nowhere.
