@@ -151,7 +151,7 @@ func (f *File) replace(ctx context.Context, text []byte) (err error) {
 	if isMount(err) {
 		err = overwrite(ctx, path, text)
 	}
-	return errors.Join(err, os.Remove(temporary))
+	return both(err, os.Remove(temporary))
 }
 
 // makeWay removes what a process that was killed has left at a temporary name. The Lock
@@ -180,10 +180,21 @@ func create(name string, fill func(*os.File) error) error {
 	if err = fill(file); err == nil {
 		err = file.Sync()
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, os.Remove(name))
+	if err = both(err, file.Close()); err != nil {
+		return both(err, os.Remove(name))
 	}
 	return nil
+}
+
+// both returns two errors, in one line, or the one that is not nil.
+func both(err, also error) error {
+	switch {
+	case also == nil:
+		return err
+	case err == nil:
+		return also
+	}
+	return fmt.Errorf("%w; %w", err, also)
 }
 
 // overwrite writes text into the file itself.
@@ -201,7 +212,7 @@ func overwrite(ctx context.Context, path string, text []byte) error {
 	if err == nil {
 		err = file.Sync()
 	}
-	return errors.Join(err, file.Close())
+	return both(err, file.Close())
 }
 
 // Aside moves the file to a name that does not exist yet, the target's with .corrupt-1

@@ -334,11 +334,14 @@ func TestLeaveLock(t *testing.T) {
 				unlock()
 			}
 		}()
-		for {
-			if _, err := os.Lstat(f.Path + ".lock"); err == nil {
-				break
+		for tried := false; !tried; {
+			select {
+			case <-gone:
+				tried = true
+			default:
+				_, err := os.Lstat(f.Path + ".lock")
+				tried = err == nil
 			}
-			runtime.Gosched()
 		}
 		cancel()
 		<-gone
@@ -449,6 +452,22 @@ func TestAbandonedReplace(t *testing.T) {
 	}
 	unlock()
 	checkText(t, f, "new")
+}
+
+// The folder may vanish at any moment. The error is one line.
+func TestFolderVanishes(t *testing.T) {
+	f := newFile(t)
+	disk, _ := newSlowDisk(t, f, 1)
+	failed := make(chan error, 1)
+	go func() { failed <- f.Replace(disk, []byte("text")) }()
+	<-disk.reached
+	if err := os.RemoveAll(filepath.Dir(f.Path)); err != nil {
+		t.Error(err)
+	}
+	close(disk.goOn)
+	if err := <-failed; !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), f.Path) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want fs.ErrNotExist", err)
+	}
 }
 
 // While an operation goes on without its caller, others wait, and leave nothing behind.

@@ -39,7 +39,7 @@ func syncFolder(dir string) error {
 	if err = file.Sync(); isUnsupported(err) {
 		err = nil
 	}
-	return errors.Join(err, file.Close())
+	return both(err, file.Close())
 }
 
 // isUnsupported reports whether a file system cannot sync folders. Such a file system

@@ -154,7 +154,7 @@ func open(ctx context.Context, path string, flag int) (*os.File, fs.FileInfo, er
 		err = check(path, info)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, file.Close())
+		return nil, nil, both(err, file.Close())
 	}
 	return file, info, nil
 }
