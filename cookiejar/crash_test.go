@@ -39,7 +39,7 @@ func saveForEver(path string) error {
 // file is whole all the time, and has what a Save has confirmed.
 func TestFileSurvivesKill(t *testing.T) {
 	const saves = 500
-	path := filepath.Join(t.TempDir(), "cookies.json")
+	path := filepath.Join(folder(t), "cookies.json")
 	confirmed := make(map[string]int) // the last value of each cookie
 	count := 0
 	crash.Kill(t, path, func(lines []string) (enough bool) {

@@ -38,14 +38,20 @@ type FileOptions struct {
 // saves: of two cookies of one identity the newer one stays, and a deletion
 // holds for what is older than it.
 //
-// The file is replaced as a whole, under a lock beside it (name.lock), never
-// written in place: whenever a process or the machine stops, it is what it was
-// before or after. It is readable by its owner only, and one that others could
-// read is refused; Windows has other means for that. All methods are safe for
-// concurrent use by multiple goroutines.
+// Save replaces the file as a whole, under a lock beside it (name.lock). Whenever a
+// process or the machine stops, the file has either the old content or the new. Only a
+// single file that is mounted into a container cannot be replaced, and is written in
+// place.
+//
+// Only the owner can read the file. A file is refused if it belongs to another user, if
+// others can read or write it, or if it is larger than 64 MiB. A folder is refused if it
+// belongs to a user other than this one and root, or if others can write to it, as in
+// /tmp. On Windows, owners and modes are not checked. A symbolic link is followed.
+//
+// All methods are safe for concurrent use by multiple goroutines.
 type File struct {
 	jar  *Jar
-	path private.File
+	file private.File
 	o    FileOptions
 
 	saving chan struct{} // holds one value while somebody saves
@@ -58,26 +64,26 @@ type File struct {
 
 // OpenFile returns a File for a path, with the cookies that are there now. Where
 // there is no file yet, Save makes it; its folder must exist. nil options are the
-// zero options.
+// zero options. A file that does not answer within 30 seconds is an error.
 func OpenFile(path string, o *FileOptions) (*File, error) {
-	f := &File{jar: new(Jar), saving: make(chan struct{}, 1)}
+	f := &File{
+		jar:    new(Jar),
+		file:   private.File{Path: path, Limit: maxDocument},
+		saving: make(chan struct{}, 1),
+	}
 	if o != nil {
 		f.o = *o
 	}
 	f.jar.o = f.o.Options
-	var err error
-	if f.path, err = private.Resolve(path); err != nil {
-		return nil, fmt.Errorf("cookiejar: %w", err)
-	}
 	f.jar.book = &book{changed: f.changed, graves: make(map[graveKey]int64)}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
-	unlock, err := f.path.Lock(ctx)
+	unlock, err := f.file.Lock(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cookiejar: %w", err)
 	}
 	defer unlock()
-	text, err := f.path.Read(maxDocument)
+	text, err := f.file.Read(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cookiejar: %w", err)
 	}
@@ -91,7 +97,7 @@ func OpenFile(path string, o *FileOptions) (*File, error) {
 func (f *File) Jar() *Jar { return f.jar }
 
 // String names the file.
-func (f *File) String() string { return "cookiejar.File(" + string(f.path) + ")" }
+func (f *File) String() string { return "cookiejar.File(" + f.file.Path + ")" }
 
 // Save merges the Jar with the file, now. When it returns nil, what the Jar held
 // at the time of the call is on the disk, unless something newer is. OnEvent is
@@ -103,12 +109,12 @@ func (f *File) Save(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("cookiejar: waiting for another Save: %w", context.Cause(ctx))
 	}
-	unlock, err := f.path.Lock(ctx)
+	unlock, err := f.file.Lock(ctx)
 	if err != nil {
 		return fmt.Errorf("cookiejar: %w", err)
 	}
 	defer unlock()
-	before, err := f.path.Read(maxDocument)
+	before, err := f.file.Read(ctx)
 	if err != nil {
 		return fmt.Errorf("cookiejar: %w", err)
 	}
@@ -122,7 +128,7 @@ func (f *File) Save(ctx context.Context) error {
 	if bytes.Equal(before, after.Bytes()) {
 		return nil
 	}
-	if err := f.path.Replace(after.Bytes()); err != nil {
+	if err := f.file.Replace(ctx, after.Bytes()); err != nil {
 		return fmt.Errorf("cookiejar: %w", err)
 	}
 	return nil
@@ -184,7 +190,7 @@ func (f *File) merge(text []byte) error {
 	}
 	d, err := readDocument(bytes.NewReader(text))
 	if err != nil {
-		return fmt.Errorf("%w, in %s", err, f.path)
+		return fmt.Errorf("%w, in %s", err, f.file.Path)
 	}
 	f.jar.merge(d)
 	return nil

@@ -25,6 +25,16 @@ const example = "https://example.com/"
 // manual is for Files that save when they are told to.
 var manual = &cookiejar.FileOptions{Debounce: -1}
 
+// folder returns a folder for this user alone, whatever the umask is.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func open(t testing.TB, path string, o *cookiejar.FileOptions) *cookiejar.File {
 	t.Helper()
 	f, err := cookiejar.OpenFile(path, o)
@@ -44,7 +54,7 @@ func save(t testing.TB, f *cookiejar.File) {
 func TestFileOutlives(t *testing.T) {
 	for _, session := range []bool{false, true} {
 		t.Run(fmt.Sprintf("KeepSession %v", session), func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "cookies.json")
+			path := filepath.Join(folder(t), "cookies.json")
 			o := *manual
 			o.KeepSession = session
 			f := open(t, path, &o)
@@ -70,7 +80,7 @@ func TestFileOutlives(t *testing.T) {
 // Saving comes a while after the first change, once for all until then.
 func TestFileDebounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		f := open(t, path, &cookiejar.FileOptions{Debounce: 3 * time.Second, KeepSession: true})
 		defer f.Close()
 		stored := func() string { return names(open(t, path, manual).Jar()) }
@@ -108,7 +118,7 @@ func TestFileDebounce(t *testing.T) {
 
 func TestFileSavesLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		var failed []time.Duration
 		start := time.Now()
 		f := open(t, path, &cookiejar.FileOptions{OnError: func(error) {
@@ -193,7 +203,7 @@ func TestFileMerges(t *testing.T) {
 		}, "shared=0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "cookies.json")
+			path := filepath.Join(folder(t), "cookies.json")
 			o := &cookiejar.FileOptions{Debounce: -1, KeepSession: true}
 			first := open(t, path, o)
 			first.Jar().Receive(u, lasting("shared=0"))
@@ -220,7 +230,7 @@ func TestFileMerges(t *testing.T) {
 // What a File reads back of its own is no news.
 func TestFileIsQuiet(t *testing.T) {
 	events := 0
-	f := open(t, filepath.Join(t.TempDir(), "cookies.json"), &cookiejar.FileOptions{
+	f := open(t, filepath.Join(folder(t), "cookies.json"), &cookiejar.FileOptions{
 		Debounce: -1, Options: cookiejar.Options{OnEvent: func(cookiejar.Event) { events++ }},
 	})
 	f.Jar().Receive(parseURL(t, example), []string{"a=1; Max-Age=60"})
@@ -235,7 +245,7 @@ func TestFileIsQuiet(t *testing.T) {
 // A response that was on its way when another process signed out brings nothing
 // back.
 func TestFileClearedElsewhere(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cookies.json")
+	path := filepath.Join(folder(t), "cookies.json")
 	first, second := open(t, path, manual), open(t, path, manual)
 	base := &server{answer: func(int, *http.Request) *http.Response {
 		first.Jar().Clear()
@@ -258,7 +268,7 @@ func TestFileOfAClockAhead(t *testing.T) {
 	const gone = `{"format":"authtrip cookies","version":1,"cookies":[],` +
 		`"deleted":[{"name":"a","domain":"example.com","host_only":true,"path":"/","at":"2190-01-01T00:00:00Z"}],` +
 		`"cleared":[{"host":"example.com","at":"2180-01-01T00:00:00Z"}]}`
-	path := filepath.Join(t.TempDir(), "cookies.json")
+	path := filepath.Join(folder(t), "cookies.json")
 	write(t, path, gone, 0o600)
 	first, second := open(t, path, manual), open(t, path, manual)
 	first.Jar().Receive(parseURL(t, example), []string{"a=1; Max-Age=60", "b=2; Max-Age=60"})
@@ -274,7 +284,7 @@ func TestFileOfAClockAhead(t *testing.T) {
 
 func TestFileForgetsGraves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		f := open(t, path, manual)
 		u := parseURL(t, example)
 		for i := range 3100 {
@@ -308,7 +318,7 @@ func TestOpenFileErrors(t *testing.T) {
 		make func(t *testing.T, path string)
 		want string
 	}{
-		{"readable by others", func(t *testing.T, path string) { write(t, path, saved(""), 0o644) }, "can be read or written by others (mode -rw-r--r--, want 0600)"},
+		{"readable by others", func(t *testing.T, path string) { write(t, path, saved(""), 0o644) }, "can be read or written by others (mode 0644): chmod 600"},
 		{"writable by the group", func(t *testing.T, path string) { write(t, path, saved(""), 0o620) }, "can be read or written by others"},
 		{"not one of ours", func(t *testing.T, path string) { write(t, path, "secret", 0o600) }, "not a document"},
 		{"cut off", func(t *testing.T, path string) { write(t, path, saved("")[:80], 0o600) }, "not a document"},
@@ -322,15 +332,25 @@ func TestOpenFileErrors(t *testing.T) {
 			if err := os.Truncate(path, 65<<20); err != nil {
 				t.Fatal(err)
 			}
-		}, "larger than 64 MiB"},
+		}, "larger than the limit of 67108864 bytes"},
 		{"a link in a circle", func(t *testing.T, path string) {
 			if err := os.Symlink(path, path); err != nil {
 				t.Fatal(err)
 			}
-		}, "too many links"},
+		}, "the links form a loop"},
+		{"in a folder that others can write to", func(t *testing.T, path string) {
+			if err := os.Chmod(filepath.Dir(path), 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}, "(mode 0777): chmod go-w, or choose another folder"},
+		{"in a folder like /tmp", func(t *testing.T, path string) {
+			if err := os.Chmod(filepath.Dir(path), 0o777|fs.ModeSticky); err != nil {
+				t.Fatal(err)
+			}
+		}, "(mode 0777): choose another folder"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "cookies.json")
+			path := filepath.Join(folder(t), "cookies.json")
 			tt.make(t, path)
 			before, _ := os.ReadFile(path)
 			f, err := cookiejar.OpenFile(path, nil)
@@ -342,7 +362,7 @@ func TestOpenFileErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := cookiejar.OpenFile(filepath.Join(t.TempDir(), "missing", "cookies.json"), nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := cookiejar.OpenFile(filepath.Join(folder(t), "missing", "cookies.json"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }
@@ -357,28 +377,32 @@ func write(t testing.TB, path, text string, mode fs.FileMode) {
 	}
 }
 
-// What is behind a link is what is kept, and an empty file is one that has nothing.
+// A link stays. Its target is read and written, and made if it does not exist.
 func TestFileLink(t *testing.T) {
-	dir := t.TempDir()
-	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
-	write(t, target, "", 0o600)
-	if err := os.Symlink(target, link); err != nil {
-		t.Fatal(err)
-	}
-	f := open(t, link, manual)
-	f.Jar().Receive(parseURL(t, example), []string{"a=1; Max-Age=60"})
-	save(t, f)
-	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
-		t.Errorf("the link is %v, %v", info.Mode(), err)
-	}
-	if got := names(open(t, target, nil).Jar()); got != "a" {
-		t.Errorf("got %q", got)
+	for _, exists := range []bool{false, true} {
+		dir := folder(t)
+		target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+		if exists { // and is empty, which is a file without cookies
+			write(t, target, "", 0o600)
+		}
+		if err := os.Symlink("target", link); err != nil {
+			t.Fatal(err)
+		}
+		f := open(t, link, manual)
+		f.Jar().Receive(parseURL(t, example), []string{"a=1; Max-Age=60"})
+		save(t, f)
+		if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
+			t.Errorf("the link is %v, %v", info.Mode(), err)
+		}
+		if got := names(open(t, target, nil).Jar()); got != "a" {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 
 func TestFileSaveErrors(t *testing.T) {
 	t.Run("what was left by one that was killed", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		write(t, path+".new", "half", 0o644)
 		f := open(t, path, manual)
 		save(t, f)
@@ -387,7 +411,7 @@ func TestFileSaveErrors(t *testing.T) {
 		}
 	})
 	t.Run("something else is in the way", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		f := open(t, path, manual)
 		if err := os.MkdirAll(filepath.Join(path+".new", "x"), 0o700); err != nil {
 			t.Fatal(err)
@@ -397,7 +421,7 @@ func TestFileSaveErrors(t *testing.T) {
 		}
 	})
 	t.Run("the folder has gone", func(t *testing.T) {
-		dir := filepath.Join(t.TempDir(), "dir")
+		dir := filepath.Join(folder(t), "dir")
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -410,7 +434,7 @@ func TestFileSaveErrors(t *testing.T) {
 		}
 	})
 	t.Run("a folder has come in its place", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		f := open(t, path, manual)
 		if err := os.Mkdir(path, 0o700); err != nil {
 			t.Fatal(err)
@@ -422,7 +446,7 @@ func TestFileSaveErrors(t *testing.T) {
 }
 
 func TestFileWaitsForItsLock(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cookies.json")
+	path := filepath.Join(folder(t), "cookies.json")
 	f := open(t, path, manual)
 	lock := flock.New(path + ".lock")
 	if err := lock.Lock(); err != nil {
@@ -450,7 +474,7 @@ func TestFileWaitsForItsLock(t *testing.T) {
 // While one Save is at work another can be given up.
 func TestFileSaveIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "cookies.json")
+		path := filepath.Join(folder(t), "cookies.json")
 		f := open(t, path, manual)
 		lock := flock.New(path + ".lock")
 		if err := lock.Lock(); err != nil {
@@ -472,7 +496,7 @@ func TestFileSaveIsGivenUp(t *testing.T) {
 }
 
 func TestFilePrints(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cookies.json")
+	path := filepath.Join(folder(t), "cookies.json")
 	f := open(t, path, manual)
 	f.Jar().Receive(parseURL(t, example), []string{"a=secret"})
 	if got, want := fmt.Sprint(f), "cookiejar.File("+path+")"; got != want {

@@ -15,7 +15,8 @@ import (
 // value stays.
 type Binding struct {
 	// Issuer and ClientID name the authorization server and the client that the
-	// refresh token belongs to. A refresh token is not sent elsewhere.
+	// refresh token belongs to. A Grant that knows its own, as RefreshToken knows the
+	// client, does not send a refresh token of another.
 	Issuer, ClientID string
 
 	// Requested and Granted are scopes.

@@ -17,8 +17,8 @@
 // A program that exits calls [Session.Wait] before: a refresh token that the server
 // has rotated and nobody has saved is lost.
 //
-// Other sources are [Static], [File], [SourceFunc] and [FromOAuth2]; [ToOAuth2] leads the
-// other way.
+// Other sources are [Static], [Env], [NewFileSource], [SourceFunc] and [FromOAuth2];
+// [ToOAuth2] leads the other way.
 //
 // # The token endpoint
 //

@@ -750,7 +750,7 @@ func TestFileMembers(t *testing.T) {
 		{`"expiry":"2030-05-06T07:08:09.5"`, oauth2.Token{Expiry: at.Add(time.Second / 2)}},
 		{`"expiry":"2030-05-06 07:08:09.5"`, oauth2.Token{Expiry: at.Add(time.Second / 2)}},
 		{`"expiry":"0001-01-01T00:00:00Z"`, oauth2.Token{}},
-		
+
 		{`"expiry":""`, oauth2.Token{}},
 		{`"expiry":"tomorrow"`, oauth2.Token{}},
 		{`"expiry":1904281689`, oauth2.Token{}},

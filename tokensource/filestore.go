@@ -1,38 +1,56 @@
 package tokensource
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/authtrip/authtrip/internal/extra"
 	"github.com/authtrip/authtrip/internal/private"
 )
 
 // A FileStore is a [Store] and a [Locker] over a file, which the processes of one
-// machine share. The file is what encoding/json makes of an [oauth2.Token]; other
-// fields in it stay as they are.
+// machine share:
 //
-// The file is replaced as a whole, under a lock beside it (name.lock), and Save
-// returns when it is on the disk: whenever a process or the machine stops, it is
-// what it was before or after. A process that is killed lets go of the lock. A
-// network file system may promise neither.
+//	store := &tokensource.FileStore{Path: path}
 //
-// It is readable by its owner only, and one that belongs to somebody else, or that
-// others could read or write, is refused, as is a folder that others can write to;
-// Windows has other means for that. The folder is made if it is not there. What is not a token is an error of
-// Load; Save and Clear move it aside, to name.corrupt-1 and so on, and never
-// overwrite it. A symbolic link is followed.
+// The file holds a [Record] in JSON, which programs that use golang.org/x/oauth2 can read
+// too, or a record that [Sealed] has sealed.
 //
-// All methods are safe for concurrent use by multiple goroutines.
+// Save replaces the file as a whole, under a lock beside it (name.lock), and returns when
+// it is on the disk. Whenever a process or the machine stops, the file has either the old
+// content or the new. A process that is killed gives up its lock. A network file system
+// may promise neither. A single file that is mounted into a container cannot be replaced,
+// and is written in place: if the machine stops meanwhile, a part of the content is
+// lost.
+//
+// Only the owner can read the file. A file is refused if it belongs to another user or if
+// others can read or write it. A folder is refused if it belongs to a user other than this
+// one and root, or if others can write to it, as in /tmp. On Windows, neither is checked.
+// If the folder does not exist, Save and Lock make it, unless they would have to make it
+// in a folder that is refused. A symbolic link is followed, also to a file that does not
+// exist yet.
+//
+// If the file is larger than 1 MiB, or neither a JSON object nor sealed, Load returns an
+// error that wraps [ErrUnreadable]. Save moves such a file to name.corrupt-1 and so on, and
+// does not overwrite it. An empty file counts as none. Save refuses a record of more than
+// 1 MiB.
+//
+// All methods return by the end of their context. While the file system does not answer,
+// a call waits for the one before it.
+//
+// A FileStore must not be copied after first use. All methods are safe for concurrent use
+// by multiple goroutines; Path must not be modified after the first call of one.
 type FileStore struct {
 	// Path names the file. See [DefaultPath]. An empty Path is an error.
 	Path string
+
+	once sync.Once
+	file private.File
 }
 
 // DefaultPath returns where the token of an application belongs: token.json in a
@@ -48,14 +66,19 @@ func DefaultPath(app string) (string, error) {
 	return filepath.Join(dir, app, "token.json"), nil
 }
 
-// Load returns what is in the file, and nothing if there is no file. The error wraps
-// [ErrUnreadable] if the file is too large for a record.
-func (s *FileStore) Load(context.Context) ([]byte, error) {
-	f, err := s.file()
+// Load returns what is in the file, and nothing if there is no file.
+func (s *FileStore) Load(ctx context.Context) ([]byte, error) {
+	f, err := s.open()
 	if err != nil {
 		return nil, named(err)
 	}
-	text, err := f.Read(maxRecord)
+	text, err := f.Read(ctx)
+	switch {
+	case errors.Is(err, private.ErrTooLarge):
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	case err == nil && !isRecord(text):
+		return nil, fmt.Errorf("%w: %s is neither a JSON object nor sealed", ErrUnreadable, s.Path)
+	}
 	return text, named(err)
 }
 
@@ -69,63 +92,46 @@ func named(err error) error {
 
 // Save replaces what is in the file. It needs the Lock where other processes write.
 func (s *FileStore) Save(ctx context.Context, record []byte) error {
-	f, err := s.folder()
-	if err != nil {
-		return named(err)
-	}
-	text, err := f.Read(maxRecord)
-	if err == nil && !isRecord(text) {
-		_, err = f.Aside()
+	f, err := s.open()
+	if err == nil {
+		err = f.Fits(record)
 	}
 	if err != nil {
 		return named(err)
 	}
-	return named(f.Replace(record))
+	text, err := f.Read(ctx)
+	if errors.Is(err, private.ErrTooLarge) || err == nil && !isRecord(text) {
+		_, err = f.Aside(ctx)
+	}
+	if err == nil {
+		err = f.Replace(ctx, record)
+	}
+	return named(err)
 }
 
 // isRecord reports whether text may be overwritten.
 func isRecord(text []byte) bool {
-	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
-	if len(text) == 0 || string(text) == "null" || isSealed(text) {
+	doc := document(text)
+	if len(doc) == 0 || string(doc) == "null" || isSealed(doc) {
 		return true
 	}
-	_, err := extra.Decode(text)
+	_, err := extra.Decode(doc)
 	return err == nil
 }
 
 // Lock implements [Locker], for all processes of the machine.
 func (s *FileStore) Lock(ctx context.Context) (unlock func(), err error) {
-	f, err := s.folder()
+	f, err := s.open()
 	if err == nil {
 		unlock, err = f.Lock(ctx)
 	}
 	return unlock, named(err)
 }
 
-func (s *FileStore) file() (private.File, error) {
+func (s *FileStore) open() (*private.File, error) {
 	if s.Path == "" {
-		return "", errors.New("FileStore.Path is empty")
+		return nil, errors.New("FileStore.Path is empty")
 	}
-	return private.Resolve(s.Path)
-}
-
-// folder is file, in a folder that is there and where nobody else can put another
-// file in its place.
-func (s *FileStore) folder() (private.File, error) {
-	f, err := s.file()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Dir(string(f))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	info, err := os.Stat(dir)
-	switch {
-	case err != nil:
-		return "", err
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && info.Mode()&os.ModeSticky == 0:
-		return "", fmt.Errorf("others can write to %s (mode %v, want 0700)", dir, info.Mode().Perm())
-	}
-	return f, nil
+	s.once.Do(func() { s.file.Path, s.file.Limit, s.file.MakeFolder = s.Path, maxRecord, true })
+	return &s.file, nil
 }

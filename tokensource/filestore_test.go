@@ -27,7 +27,11 @@ var (
 
 func newFileStore(t *testing.T) *tokensource.FileStore {
 	t.Helper()
-	return &tokensource.FileStore{Path: filepath.Join(t.TempDir(), "app", "token.json")}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
+	return &tokensource.FileStore{Path: filepath.Join(dir, "app", "token.json")}
 }
 
 func put(t *testing.T, s *tokensource.FileStore, text string, mode fs.FileMode) {
@@ -104,8 +108,8 @@ func TestFileStoreCorrupt(t *testing.T) {
 			s, ctx := newFileStore(t), t.Context()
 			for n := 1; n <= 2; n++ {
 				put(t, s, text, 0o600)
-				if _, err := stored(ctx, s); !errors.Is(err, tokensource.ErrUnreadable) || strings.Contains(err.Error(), "s3cret") {
-					t.Fatalf("got %v, want ErrUnreadable and nothing of the file", err)
+				if _, err := stored(ctx, s); !errors.Is(err, tokensource.ErrUnreadable) || !strings.Contains(err.Error(), s.Path) || strings.Contains(err.Error(), "s3cret") {
+					t.Fatalf("got %v, want ErrUnreadable that names the file, and nothing of what is in it", err)
 				}
 				if err := s.Save(ctx, []byte("{}")); err != nil {
 					t.Fatal(err)
@@ -144,12 +148,10 @@ func TestFileStoreRefuses(t *testing.T) {
 		{"no path", func(_ *testing.T, s *tokensource.FileStore) { s.Path = "" }, "Path is empty"},
 		{"readable by others", func(t *testing.T, s *tokensource.FileStore) { put(t, s, text, 0o640) }, "can be read or written by others"},
 		{"a folder", func(t *testing.T, s *tokensource.FileStore) { _ = os.MkdirAll(s.Path, 0o700) }, "is not a regular file"},
-		{"huge", func(t *testing.T, s *tokensource.FileStore) {
-			put(t, s, text, 0o600)
-			if err := os.Truncate(s.Path, 1<<40); err != nil {
-				t.Skip(err)
-			}
-		}, "larger than"},
+		{"a link to itself", func(t *testing.T, s *tokensource.FileStore) {
+			_ = os.MkdirAll(filepath.Dir(s.Path), 0o700)
+			_ = os.Symlink(s.Path, s.Path)
+		}, "the links form a loop"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,21 +180,108 @@ func TestFileStoreRefuses(t *testing.T) {
 	})
 }
 
-func TestFileStoreFollowsLinks(t *testing.T) {
+// A file that is too large is set aside like any that holds no token.
+func TestFileStoreTooLarge(t *testing.T) {
+	for name, size := range map[string]int64{"by a byte": 1<<20 + 1, "by far": 1 << 40} {
+		t.Run(name, func(t *testing.T) {
+			s, ctx := newFileStore(t), t.Context()
+			fill := func() {
+				put(t, s, `{"access_token":"old"}`, 0o600)
+				if err := os.Truncate(s.Path, size); err != nil {
+					t.Skip(err)
+				}
+			}
+			fill()
+			if _, err := s.Load(ctx); !errors.Is(err, tokensource.ErrUnreadable) || !strings.Contains(err.Error(), "larger than") || !strings.Contains(err.Error(), s.Path) {
+				t.Errorf("Load: %v, want an error that says so", err)
+			}
+			for range 2 {
+				fill()
+				if err := s.Save(ctx, []byte("{}")); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := s.Load(ctx); err != nil || string(got) != "{}" {
+					t.Errorf("saved: %q, %v", got, err)
+				}
+			}
+			for _, name := range []string{".corrupt-1", ".corrupt-2"} {
+				if info, err := os.Stat(s.Path + name); err != nil || info.Size() != size {
+					t.Errorf("set aside: %v, %v", info, err)
+				}
+			}
+		})
+	}
+}
+
+// What could not be loaded again is not saved, and nothing is lost for it.
+func TestFileStoreSavesNoLargeToken(t *testing.T) {
+	large := []byte(`{"access_token":"` + strings.Repeat("x", 1<<20) + `"}`)
+	for _, text := range []string{`{"access_token":"old"}`, "garbage"} {
+		s := newFileStore(t)
+		put(t, s, text, 0o600)
+		if err := s.Save(t.Context(), large); err == nil || !strings.Contains(err.Error(), "larger than") || strings.Contains(err.Error(), "xxx") {
+			t.Errorf("%.200v, want an error without the token", err)
+		}
+		if got, err := os.ReadFile(s.Path); string(got) != text || err != nil {
+			t.Errorf("the file has %.100q, %v", got, err)
+		}
+	}
 	s := newFileStore(t)
-	target := filepath.Join(t.TempDir(), "target.json")
-	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
-		t.Fatal(err)
+	if err := s.Save(t.Context(), large); err == nil {
+		t.Error("saved")
 	}
-	if err := errors.Join(os.WriteFile(target, []byte(`{"old":1}`), 0o600), os.Symlink(target, s.Path)); err != nil {
-		t.Skip(err)
+	if _, err := os.Stat(filepath.Dir(s.Path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder was made: %v", err)
 	}
-	if err := s.Save(t.Context(), []byte("{}")); err != nil {
-		t.Fatal(err)
+}
+
+func TestFileStoreEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := newFileStore(t)
+	_, loaded := s.Load(ctx)
+	_, locked := s.Lock(ctx)
+	for what, err := range map[string]error{
+		"Load": loaded, "Lock": locked, "Save": s.Save(ctx, []byte("{}")),
+	} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want the context's error", what, err)
+		}
 	}
-	got, err := (&tokensource.FileStore{Path: target}).Load(t.Context())
-	if err != nil || string(got) != "{}" {
-		t.Errorf("the link's target has %q, %v", got, err)
+	if _, err := os.Stat(filepath.Dir(s.Path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder was made: %v", err)
+	}
+}
+
+func TestFileStoreFollowsLinks(t *testing.T) {
+	for name, text := range map[string]string{"to a file": `{"old":1}`, "to no file": ""} {
+		t.Run(name, func(t *testing.T) {
+			s, target := newFileStore(t), newFileStore(t)
+			if text != "" {
+				put(t, target, text, 0o600)
+			}
+			if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(target.Path, s.Path); err != nil {
+				t.Skip(err)
+			}
+			unlock, err := s.Lock(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unlock()
+			if err := s.Save(t.Context(), []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Lstat(s.Path); err != nil || info.Mode().Type() != fs.ModeSymlink {
+				t.Errorf("the link is %v, %v", info, err)
+			}
+			got, err := target.Load(t.Context())
+			if err != nil || string(got) != "{}" {
+				t.Errorf("the link's target has %q, %v", got, err)
+			}
+		})
 	}
 }
 

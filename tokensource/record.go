@@ -100,7 +100,7 @@ func ParseRecord(text []byte) (*Record, error) {
 	if len(text) > maxRecord {
 		return nil, fmt.Errorf("%w: it is larger than %d MiB", ErrUnreadable, maxRecord>>20)
 	}
-	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
+	text = document(text)
 	switch {
 	case len(text) == 0, string(text) == "null":
 		return &Record{}, nil

@@ -201,7 +201,7 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 		switch {
 		case err == nil:
 			return r.publish(st, token)
-		case errors.Is(err, ErrNoToken) && st.token == nil && loadErr != nil:
+		case loadErr != nil && st.token == nil && (r.Grant == nil || errors.Is(err, ErrNoToken)):
 			return r.fail(st, loadErr)
 		case errors.Is(err, ErrNoToken) && st.token == nil:
 			if r.Store != nil {

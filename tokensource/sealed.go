@@ -29,10 +29,10 @@ var errWrongKey = fmt.Errorf("%w: no key of Sealed unseals it", ErrUnreadable)
 //
 //	store := tokensource.Sealed(&redisstore.Store{Client: client, Key: "billing"}, "billing", key)
 //
-// Each key has 32 bytes from a secure source, not a password. The first seals, all
-// of them unseal: to change keys, put the new one first and keep the old one until
-// each process has the new one and the token has been saved again. Without keys, or
-// with one of another length, each call returns an error.
+// Each key has 32 bytes from a secure source, not a password. The first seals, all of them
+// unseal. To change keys in a fleet, append the new key in each process, then put it
+// first in each process, and drop the old key once the token has been saved again. Without
+// keys, or with one of another length, each call returns an error.
 //
 // The name is authenticated with the record: whoever can write to the store cannot
 // put the record of another name in its place. An older record of the same name can

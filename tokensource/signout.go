@@ -2,9 +2,7 @@ package tokensource
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/authtrip/authtrip/internal/marks"
@@ -39,12 +37,12 @@ func (s *Session) SignOut(ctx context.Context, revoke func(context.Context, *oau
 	defer cancel()
 	err := s.leave(bounded, known, d)
 	if idleErr := s.idle(bounded); idleErr == nil {
-		err = errors.Join(err, d.late)
+		err = joined(err, d.late)
 	} else if err == nil {
 		err = idleErr
 	}
 	s.settled(ctx, st.epoch, EventCleared, start, err)
-	return oneLine(err)
+	return err
 }
 
 // leave brings the sign-out into the Store, and has the newest token revoked. known is
@@ -63,9 +61,9 @@ func (s *Session) leave(ctx context.Context, known *state, d *departure) error {
 			newest = stored.Token
 		}
 		// Under the lock nobody exchanges: a token is revoked before it is forgotten.
-		return errors.Join(d.call(ctx, newest), s.tombstone(ctx, d.epoch))
+		return joined(d.call(ctx, newest), s.tombstone(ctx, d.epoch))
 	}
-	return errors.Join(lockErr, s.tombstone(ctx, d.epoch), d.call(ctx, newest))
+	return joined(lockErr, s.tombstone(ctx, d.epoch), d.call(ctx, newest))
 }
 
 // tombstone has the Store say "signed out", for a while also after ctx has ended.
@@ -111,23 +109,15 @@ func (d *departure) call(ctx context.Context, token *oauth2.Token) error {
 	return nil
 }
 
-// oneLine returns err with a text of one line, as errors.Join has not.
-func oneLine(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
+// joined is errors.Join with a text of one line.
+func joined(errs ...error) (all error) {
+	for _, err := range errs {
+		switch {
+		case all == nil:
+			all = err
+		case err != nil:
+			all = fmt.Errorf("%w; %w", all, err)
+		}
 	}
-	return &lined{joined.Unwrap()}
-}
-
-type lined struct{ all []error }
-
-func (e *lined) Unwrap() []error { return e.all }
-
-func (e *lined) Error() string {
-	texts := make([]string, len(e.all))
-	for i, err := range e.all {
-		texts[i] = strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	return strings.Join(texts, "; ")
+	return all
 }
