@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"os"
@@ -18,8 +19,8 @@ import (
 // sqlPatience bounds waits that end by themselves.
 const sqlPatience = 30 * time.Second
 
-// newSQLStores returns stores of the same name, as of several processes. The name is that
-// of the test, so that each test has its own row.
+// newSQLStores returns stores of the same name, as of several processes. Each call has its
+// own name.
 func newSQLStores(t *testing.T, n int) []*sqlStore {
 	t.Helper()
 	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
@@ -30,10 +31,9 @@ func newSQLStores(t *testing.T, n int) []*sqlStore {
 	if _, err := db.ExecContext(t.Context(), createTable); err != nil {
 		t.Fatal(err)
 	}
-	stores := make([]*sqlStore, n)
+	name, stores := rand.Text(), make([]*sqlStore, n)
 	for i := range stores {
-		stores[i] = &sqlStore{db: db, name: t.Name() + time.Now().String()}
-		stores[i].name = stores[0].name
+		stores[i] = &sqlStore{db: db, name: name}
 	}
 	return stores
 }
