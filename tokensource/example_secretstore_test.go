@@ -33,7 +33,7 @@ type secretStore struct {
 	version int // of the secret, as Load or Save last saw it; 0: there is none
 }
 
-var _ tokensource.Store = &secretStore{}
+var _ tokensource.Store = (*secretStore)(nil)
 
 // A secret is what Vault returns, as far as the Store needs it.
 type secret struct {

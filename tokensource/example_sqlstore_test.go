@@ -40,7 +40,10 @@ type sqlStore struct {
 	held *sql.Conn // the connection with the lock; nil: this process does not have it
 }
 
-var _ tokensource.Locker = &sqlStore{}
+var (
+	_ tokensource.Store  = (*sqlStore)(nil)
+	_ tokensource.Locker = (*sqlStore)(nil)
+)
 
 func (s *sqlStore) Load(ctx context.Context) ([]byte, error) {
 	var record []byte
