@@ -1,0 +1,1 @@
+../../tokensource/example_sqlstore_test.go

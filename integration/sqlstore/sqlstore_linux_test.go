@@ -1,0 +1,1 @@
+../../tokensource/sqlstore_test.go
