@@ -284,13 +284,17 @@ func of(t *oauth2.Token) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// NewRecord returns a record of a sign-in now, to seed a [Store] with token, which
-// must not be nil.
+// NewRecord returns a record of a sign-in now, to seed a [Store] with token. A nil token
+// gives no bytes, which count as no record. An extra field that JSON cannot hold is left
+// out, together with the others.
 func NewRecord(token *oauth2.Token) []byte {
+	if token == nil {
+		return nil
+	}
 	now := time.Now()
 	r := &Record{Token: dress(token, nil, nil, now), Change: ChangeSignIn, Signed: utc(now), At: utc(now)}
 	text, err := r.bytes()
-	if err != nil { // by an extra field that JSON cannot hold
+	if err != nil {
 		r.Token = clothe(token, nil, BindingOf(token))
 		text, _ = r.bytes()
 	}

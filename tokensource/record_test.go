@@ -252,3 +252,87 @@ func TestAnswerIsNotABinding(t *testing.T) {
 		t.Errorf("record %v with %v", r, r.Token.Extra("issuer"))
 	}
 }
+
+// What JSON cannot hold is an error, and no loss of the token in use.
+func TestTokenThatCannotBeSaved(t *testing.T) {
+	for name, value := range map[string]any{
+		"a channel":         make(chan int),
+		"a panic":           panicky{},
+		"more than 1 MiB":   strings.Repeat("x", 1<<20),
+		"a map in a circle": circle(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &fakeStore{}
+			s := &tokensource.Session{Store: store, Extra: []string{"extra"}}
+			token := (&oauth2.Token{AccessToken: "s3cret"}).WithExtra(map[string]any{"extra": value})
+			err := s.Set(t.Context(), token)
+			if err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
+				t.Errorf("Set = %v, want one line of an error", err)
+			}
+			if got := access(s.Token(t.Context())); got != "s3cret" {
+				t.Errorf("Token = %s", got)
+			}
+			if store.text != nil {
+				t.Errorf("saved %d bytes", len(store.text))
+			}
+		})
+	}
+	if text := tokensource.NewRecord(nil); text != nil {
+		t.Errorf("NewRecord(nil) = %s", text)
+	}
+	text := tokensource.NewRecord((&oauth2.Token{AccessToken: "a"}).WithExtra(map[string]any{"scope": make(chan int)}))
+	if r, err := tokensource.ParseRecord(text); err != nil || r.Token.AccessToken != "a" {
+		t.Errorf("NewRecord: %v, %v", r, err)
+	}
+}
+
+type panicky struct{}
+
+func (panicky) MarshalJSON() ([]byte, error) { panic("boom") }
+
+func circle() any {
+	m := make(map[string]any)
+	m["m"] = m
+	return m
+}
+
+// Whatever a Store holds, there is either a record that can be used or an error.
+func FuzzParseRecord(f *testing.F) {
+	whole := string(tokensource.NewRecord((&oauth2.Token{AccessToken: "a", RefreshToken: "r"}).WithExtra(map[string]any{"scope": "x"})))
+	for _, text := range []string{
+		"", "null", "{}", whole, strings.Replace(whole, `"version":1`, `"version":2`, 1), whole[:len(whole)/2], "\xef\xbb\xbf" + whole,
+		`{"access_token":"a","expires_in":"3.5e3","expiry":"2026-11-27 12:30:00"}`, `{"access_token":"a\u0000"}`, `{"authtrip":{"version":1}}`,
+		strings.Replace(whole, "sign_in", "sign_out", 1), strings.Replace(whole, `"version"`, `"serial":18446744073709551615,"version"`, 1),
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := tokensource.ParseRecord(text)
+		if (r == nil) == (err == nil) {
+			t.Fatalf("%v and %v: want exactly one of record and error", r, err)
+		}
+		if err != nil {
+			if len(err.Error()) > 300 || hasControl(err.Error()) {
+				t.Errorf("error is unfit for a log: %q", err)
+			}
+			return
+		}
+		switch {
+		case r.Token != nil && (r.Token.AccessToken == "" && r.Token.RefreshToken == "" || hasControl(r.Token.AccessToken+r.Token.RefreshToken)):
+			t.Errorf("a token that is none: %q", r.Token.AccessToken+r.Token.RefreshToken)
+		case r.Change == tokensource.ChangeSignOut && r.Token != nil:
+			t.Error("a sign-out with a token")
+		case r.Change == "" && (r.Serial != 0 || !r.Signed.IsZero()), r.Serial > 1<<53-1:
+			t.Errorf("a rank that cannot be: %v", r)
+		}
+		// Whoever signs in over it is above it.
+		store := &fakeStore{text: text}
+		s := &tokensource.Session{Store: store}
+		if err := s.Set(t.Context(), &oauth2.Token{AccessToken: "new"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := store.record(); got.Token.AccessToken != "new" || !got.Signed.After(r.Signed) {
+			t.Errorf("after a sign-in over %v there is %v", r, got)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,5 +58,57 @@ func TestRetryError(t *testing.T) {
 	}
 	if !errors.Is(err, tokensource.ErrRenewalLimit) {
 		t.Error("does not wrap its cause")
+	}
+}
+
+func TestEnv(t *testing.T) {
+	const name = "AUTHTRIP_TEST_TOKEN"
+	source := tokensource.Env(name)
+	if _, err := source.Token(t.Context()); !errors.Is(err, tokensource.ErrNoToken) || !strings.Contains(err.Error(), name) {
+		t.Errorf("not set: %v, want ErrNoToken that names the variable", err)
+	}
+	for value, want := range map[string]string{"": "", " \n": "", "one": "one", " two\r\n": "two", "s3\ncret": "", "s3\x7fcret": ""} {
+		t.Setenv(name, value)
+		token, err := source.Token(t.Context())
+		switch {
+		case want == "" && (err == nil || strings.Contains(err.Error(), "cret")):
+			t.Errorf("%q: %s, want an error without the value", value, access(token, err))
+		case want != "" && access(token, err) != want:
+			t.Errorf("%q: %s, want %s", value, access(token, err), want)
+		}
+	}
+}
+
+func TestNewSession(t *testing.T) {
+	for name, token := range map[string]*oauth2.Token{"nil": nil, "empty": {}} {
+		s := tokensource.NewSession((&fakeGrant{}).grant, token)
+		if got, good := s.Current(); got != nil || good || s.Err() != nil {
+			t.Errorf("%s: Current = %v, %v; Err = %v", name, got, good, s.Err())
+		}
+		if got := access(s.Token(t.Context())); got != "access-1" {
+			t.Errorf("%s: Token = %s", name, got)
+		}
+	}
+	s := tokensource.NewSession((&fakeGrant{}).grant, &oauth2.Token{AccessToken: "0", RefreshToken: "r"})
+	if got := access(s.Token(t.Context())); got != "0" {
+		t.Errorf("Token = %s", got)
+	}
+	// What a Store holds counts more, and what it lacks it gets.
+	s = tokensource.NewSession((&fakeGrant{}).grant, &oauth2.Token{AccessToken: "0", RefreshToken: "r"})
+	s.Store = &fakeStore{text: tokensource.NewRecord(&oauth2.Token{AccessToken: "stored"})}
+	if err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := access(s.Token(t.Context())); got != "stored" {
+		t.Errorf("Token = %s", got)
+	}
+	empty := &fakeStore{}
+	s = tokensource.NewSession((&fakeGrant{}).grant, &oauth2.Token{AccessToken: "0", RefreshToken: "r"})
+	s.Store = empty
+	if err := errors.Join(s.Reload(t.Context()), s.Wait(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if got := empty.record(); got.Change != tokensource.ChangeSignIn || got.Token.AccessToken != "0" {
+		t.Errorf("saved %v", got)
 	}
 }
