@@ -9,13 +9,16 @@ RACE     := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 COUNT    ?= 1
 FUZZTIME ?= 20s
 SCHEDULES ?= 10000
+N        ?= 1000
+LIFE     ?= 5s
+RUN      ?= 30s
 COVERAGE := 95.0
 SYSTEMS  := windows darwin freebsd
 COVERED  := transport tokensource basic apikey challenge digest cookiejar authtest
 
 export GOFLAGS := -mod=readonly
 
-.PHONY: help demo test race fuzz cover lint fmt bench benchtest microbench redis integration peers simulate mutants
+.PHONY: help demo test race fuzz cover lint fmt bench benchtest microbench redis fleet integration peers simulate mutants
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -79,6 +82,9 @@ microbench: ## the benchmarks of each package, with allocations
 
 redis: ## redisstore/ against redis-server, or where there is none against miniredis
 	cd redisstore && go test $(RACE) -shuffle=on -count=$(COUNT) ./...
+
+fleet: ## N (1000) processes on one key of a redis-server, with tokens of LIFE (5s), for RUN (30s)
+	@cd redisstore && ulimit -n 60000 2>/dev/null; go run ./internal/fleet -n $(N) -life $(LIFE) -run $(RUN)
 
 integration: ## against real authorization servers, web servers and a proxy
 	cd integration && go test -p 1 $(RACE) -timeout 20m -shuffle=on -count=$(COUNT) ./...

@@ -52,3 +52,47 @@ func ExampleStore() {
 	// access-2
 	// exchanges: 1
 }
+
+// A sign-out in one process is known in the other at once.
+func ExampleStore_Watch() {
+	server, err := miniredis.Run() // or your Redis
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	signedIn, signedOut := make(chan struct{}), make(chan struct{})
+	store := &redisstore.Store{Client: client, Key: "billing"}
+	here := &tokensource.Session{Store: store, OnEvent: func(_ context.Context, e tokensource.Event) {
+		switch e.Kind {
+		case tokensource.EventAdopted:
+			close(signedIn)
+		case tokensource.EventCleared:
+			close(signedOut)
+		}
+	}}
+	go store.Watch(ctx, here.Reload)
+
+	elsewhere := &tokensource.Session{Store: &redisstore.Store{Client: client, Key: "billing"}}
+	if err := elsewhere.Set(ctx, &oauth2.Token{AccessToken: "access-1"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-signedIn
+	token, _ := here.Current()
+	fmt.Println(token.AccessToken)
+	if err := elsewhere.SignOut(ctx, nil); err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-signedOut
+	fmt.Println(here.Err())
+	// Output:
+	// access-1
+	// tokensource: no token
+}
