@@ -7,7 +7,6 @@ require (
 	github.com/authtrip/authtrip v0.0.0
 	github.com/google/go-cmp v0.7.0
 	github.com/redis/go-redis/v9 v9.23.0
-	golang.org/x/crypto v0.59.0
 	golang.org/x/oauth2 v0.37.0
 )
 

@@ -85,5 +85,5 @@ func newStore(t *testing.T) *redisstore.Store {
 
 // another returns a Store that shares s's identity, as one of another process.
 func another(s *redisstore.Store) *redisstore.Store {
-	return &redisstore.Store{Client: s.Client, Key: s.Key, LockTTL: s.LockTTL, Seal: s.Seal}
+	return &redisstore.Store{Client: s.Client, Key: s.Key, LockTTL: s.LockTTL}
 }

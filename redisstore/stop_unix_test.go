@@ -31,7 +31,7 @@ func init() {
 	unlock, err := s.Lock(ctx)
 	fmt.Println("locked", err)
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-	err = s.Save(ctx, token(1))
+	err = s.Save(ctx, record(1))
 	fmt.Println("fenced", errors.Is(err, redisstore.ErrFenced))
 	unlock()
 	os.Exit(0)
@@ -81,7 +81,7 @@ func TestStoppedProcess(t *testing.T) {
 	until(t, "the lock's time is over", func() bool { return !held() })
 	other := &redisstore.Store{Client: client, Key: "alice"}
 	unlock := lock(t, other)
-	if err := other.Save(t.Context(), token(2)); err != nil {
+	if err := other.Save(t.Context(), record(2)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Fprintln(stdin, "save"); err != nil {
@@ -96,5 +96,5 @@ func TestStoppedProcess(t *testing.T) {
 		t.Error("it has unlocked what is another's")
 	}
 	unlock()
-	expect(t, other, token(2))
+	expect(t, other, record(2))
 }

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,58 +9,59 @@ import (
 	"sync"
 	"time"
 
+	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/tokensource"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/oauth2"
 )
 
 const (
-	// maxToken bounds what is taken for a token, ID token included.
-	maxToken = 1 << 20
+	// maxRecord bounds a record, in bytes.
+	maxRecord = 1 << 20
+
+	// signOutTTL is how long the record of a sign-out is kept. A process that has not
+	// asked for a token for longer than that does not learn of the sign-out here.
+	signOutTTL = 30 * 24 * time.Hour
 
 	replicasTimeout = time.Second
 )
 
-// ErrFenced says that nothing was saved, since another process has taken the lock
-// and saved something newer: this one was stopped, or cut off from Redis, for longer
-// than LockTTL.
+// ErrFenced says that Save has saved nothing. Another process has taken the lock and
+// saved a record since: this process was stopped, or cut off from Redis, for longer than
+// LockTTL.
 var ErrFenced = errors.New("redisstore: another process has saved since")
 
-// A Store is a [tokensource.Store] and a [tokensource.Locker] over Redis. It must
-// not be copied after first use. All methods are safe for concurrent use by multiple
-// goroutines, and return by the end of their context even if the client does not; the
-// fields must not be modified after the first call of one.
+// A Store is a [tokensource.Store] and a [tokensource.Locker] over Redis.
+//
+//	store := &redisstore.Store{Client: client, Key: "billing"}
+//
+// Wrap it in [tokensource.Sealed] to encrypt the record.
+//
+// A Store must not be copied after first use. All methods are safe for concurrent use
+// by multiple goroutines. They return by the end of their context even if the client
+// does not. Fields must not be modified after the first call of a method.
 type Store struct {
-	// Client is one for a single server, Sentinel or Cluster. It is required, and
-	// stays the caller's to close.
+	// Client is for a single server, Sentinel or Cluster. It is required. The Store does
+	// not close it.
 	Client redis.UniversalClient
 
-	// Key names the identity. It is required. It is no secret: it is in the names
-	// of Redis's keys, and in errors.
+	// Key names the identity. It is required. It is not a secret: it is a part of the
+	// names in Redis, and of errors.
 	Key string
 
-	// Seal, if there is any, is keys of 32 bytes by which the token is encrypted
-	// and authenticated (XChaCha20-Poly1305), together with Key: whoever can write to
-	// Redis can then put an old token of the same Key in its place, but no other. The
-	// first seals, all unseal: a new key goes first, and the old one may go
-	// once all processes have the new one and the token was saved again. What
-	// is there unsealed is refused until it is saved anew.
-	Seal [][]byte
-
-	// LockTTL is after how long the lock of a process that was killed is free for
-	// others; zero means 5 seconds. While a process lives it keeps its lock.
+	// LockTTL is how long the lock outlives a process that was killed. Zero means 5
+	// seconds. A process that is alive keeps its lock.
 	LockTTL time.Duration
 
-	// Replicas is how many replicas must have confirmed what is saved before
-	// Save returns. Zero is none: what was saved last may then be lost when a replica
-	// takes over. It needs a client for a single server, Sentinel or Cluster.
+	// Replicas is how many replicas must confirm a record before Save returns. With
+	// zero, a record that was just saved can be lost when a replica takes over. Replicas
+	// needs a client for a single server, Sentinel or Cluster.
 	Replicas int
 
 	once   sync.Once
 	locked chan struct{} // holds a value while this Store waits for the lock or has it
 
-	mu    sync.Mutex
-	fence string // the number of the lock that is held; empty: none
+	mu     sync.Mutex
+	number string // of the lock that this Store has; empty: none
 }
 
 var (
@@ -69,87 +69,76 @@ var (
 	_ tokensource.Locker = (*Store)(nil)
 )
 
-// Load returns what is saved, and [tokensource.ErrNoToken] if there is nothing.
-func (s *Store) Load(ctx context.Context) (*oauth2.Token, error) {
-	return do(ctx, s, "loading", func(ctx context.Context) (*oauth2.Token, error) {
-		text, err := loadScript.Run(ctx, s.Client, []string{s.name()}).Text()
-		switch {
-		case errors.Is(err, redis.Nil):
-			return nil, tokensource.ErrNoToken
-		case err != nil:
-			return nil, err
-		case len(text) > maxToken:
-			return nil, fmt.Errorf("it is longer than %d bytes", maxToken)
+// Load returns the record, or nothing if there is none. The master answers, even if
+// Client reads from replicas. A value of more than 1 MiB is not a record: the error then
+// wraps [tokensource.ErrUnreadable].
+func (s *Store) Load(ctx context.Context) ([]byte, error) {
+	return do(ctx, s, "loading", func(ctx context.Context) ([]byte, error) {
+		text, err := s.get(ctx, s.name())
+		if len(text) > maxRecord {
+			return nil, fmt.Errorf("%w: it is larger than %d MiB", tokensource.ErrUnreadable, maxRecord>>20)
 		}
-		return s.decode([]byte(text))
+		return text, err
 	})
 }
 
-// decode's errors say nothing of what is in text.
-func (s *Store) decode(text []byte) (*oauth2.Token, error) {
-	text, err := unseal(s.Seal, s.name(), text)
-	if err != nil {
-		return nil, err
+// get returns the value of key, nil if there is none. GETEX is a command that may write,
+// so each client sends it to the master. Without an option it writes nothing.
+func (s *Store) get(ctx context.Context, key string) ([]byte, error) {
+	const noOption = -1
+	text, err := s.Client.GetEx(ctx, key, noOption).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
 	}
-	token := new(oauth2.Token)
-	if json.Unmarshal(text, token) != nil {
-		return nil, errors.New("it holds no token in JSON")
-	}
-	return token, nil
+	return text, err
 }
 
-// Save replaces what is saved. It is done under the Lock that this Store holds;
-// without one, it counts as the newest. The error is [ErrFenced] if it is not.
-func (s *Store) Save(ctx context.Context, token *oauth2.Token) error {
-	text, err := json.Marshal(token)
-	if err == nil {
-		text, err = seal(s.Seal, s.name(), text)
+// Save replaces the record, under the number of the lock that this Store has. Without
+// the lock, the record counts as the newest. If another process has saved under a higher
+// number, the error is [ErrFenced].
+//
+// The record of a sign-out expires after 30 days. Any other record does not expire.
+func (s *Store) Save(ctx context.Context, record []byte) error {
+	if len(record) > maxRecord {
+		return s.failed("saving", fmt.Errorf("the record is larger than %d MiB", maxRecord>>20))
 	}
-	if err != nil {
-		return s.failed("saving", err)
+	var ttl time.Duration
+	if marks.SignOut(ctx) {
+		ttl = signOutTTL
 	}
-	return s.write(ctx, "saving", text)
-}
-
-// Clear removes what is saved, by Save's rules. What is left for a day is the
-// fencing number.
-func (s *Store) Clear(ctx context.Context) error { return s.write(ctx, "clearing") }
-
-// write has value saved, or none.
-func (s *Store) write(ctx context.Context, what string, value ...any) error {
 	s.mu.Lock()
-	args := append([]any{s.fence}, value...)
+	args := []any{s.number, record, ttl.Milliseconds(), day}
 	s.mu.Unlock()
-	done, err := do(ctx, s, what, func(ctx context.Context) (int, error) {
+	saved, err := do(ctx, s, "saving", func(ctx context.Context) (int, error) {
 		if s.Replicas > 0 {
-			return s.writeAndWait(ctx, args)
+			return s.saveAndWait(ctx, args)
 		}
-		return saveScript.Run(ctx, s.Client, []string{s.name()}, args...).Int()
+		return saveScript.Run(ctx, s.Client, s.saveKeys(), args...).Int()
 	})
-	if err == nil && done == 0 {
+	if err == nil && saved == 0 {
 		return ErrFenced
 	}
 	return err
 }
 
-func (s *Store) writeAndWait(ctx context.Context, args []any) (done int, err error) {
+func (s *Store) saveAndWait(ctx context.Context, args []any) (saved int, err error) {
 	node, err := s.master(ctx)
 	if err != nil {
 		return 0, err
 	}
 	// WAIT is for what its own connection has written.
 	pipe := node.Pipeline()
-	save := saveScript.Eval(ctx, pipe, []string{s.name()}, args...)
+	save := saveScript.Eval(ctx, pipe, s.saveKeys(), args...)
 	wait := pipe.Do(ctx, "WAIT", s.Replicas, replicasTimeout.Milliseconds())
 	_, _ = pipe.Exec(ctx) // each has its own error
-	if done, err = save.Int(); done == 0 || err != nil {
-		return done, err
+	if saved, err = save.Int(); saved == 0 || err != nil {
+		return saved, err
 	}
 	n, err := wait.Int()
 	if err == nil && n < s.Replicas {
 		err = fmt.Errorf("%d of %d replicas have confirmed it", n, s.Replicas)
 	}
-	return done, err
+	return saved, err
 }
 
 // master returns a client for the one server that writes Key.
@@ -167,8 +156,23 @@ func (s *Store) master(ctx context.Context) (*redis.Client, error) {
 // slot, or begin it.
 var inTag = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
 
-func (s *Store) name() string     { return "authtrip:{" + inTag.Replace(s.Key) + "}" }
-func (s *Store) lockName() string { return s.name() + ":lock" }
+// name is the name of the record, and of the channel.
+func (s *Store) name() string       { return "authtrip:{" + inTag.Replace(s.Key) + "}" }
+func (s *Store) lockName() string   { return s.name() + ":lock" }
+func (s *Store) ledgerName() string { return s.name() + ":ledger" }
+
+func (s *Store) saveKeys() []string { return []string{s.name(), s.ledgerName()} }
+
+// check returns what is wrong with the fields.
+func (s *Store) check() error {
+	switch {
+	case s.Client == nil:
+		return errors.New("redisstore: Store.Client is nil")
+	case s.Key == "":
+		return errors.New("redisstore: Store.Key is empty")
+	}
+	return nil
+}
 
 // do returns what f does, and stops waiting for it when ctx ends: by default, go-redis
 // goes by timeouts of its own, and tries again and again.
@@ -178,12 +182,10 @@ func do[T any](ctx context.Context, s *Store, what string, f func(context.Contex
 		err error
 	}
 	var none T
-	switch {
-	case s.Client == nil:
-		return none, errors.New("redisstore: Store.Client is nil")
-	case s.Key == "":
-		return none, errors.New("redisstore: Store.Key is empty")
-	case ctx.Err() != nil:
+	if err := s.check(); err != nil {
+		return none, err
+	}
+	if ctx.Err() != nil {
 		return none, s.failed(what, ctx.Err())
 	}
 	done := make(chan outcome, 1)
@@ -193,20 +195,23 @@ func do[T any](ctx context.Context, s *Store, what string, f func(context.Contex
 	}()
 	select {
 	case o := <-done:
-		if o.err != nil && !errors.Is(o.err, tokensource.ErrNoToken) {
-			o.err = s.failed(what, o.err)
+		if o.err != nil {
+			return none, s.failed(what, o.err)
 		}
-		return o.T, o.err
+		return o.T, nil
 	case <-ctx.Done():
 		return none, s.failed(what, ctx.Err())
 	}
 }
 
 func (s *Store) failed(what string, err error) error {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return fmt.Errorf("redisstore: %s %s: another program uses its keys; remove them or choose another Key: %w", what, s.name(), err)
+	}
 	return fmt.Errorf("redisstore: %s %s: %w", what, s.name(), err)
 }
 
-// Format implements [fmt.Formatter], for every verb without keys.
+// Format implements [fmt.Formatter], for every verb with the names in Redis alone.
 func (s *Store) Format(f fmt.State, _ rune) { io.WriteString(f, s.text()) }
 
 // MarshalText implements [encoding.TextMarshaler], the same way.
