@@ -290,7 +290,11 @@ func within(a, b int, share float64) bool {
 func eachStore(t *testing.T, test func(t *testing.T, s store)) {
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
-		test(t, store{File: filepath.Join(t.TempDir(), "token.json")})
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o700); err != nil { // whatever the umask is
+			t.Fatal(err)
+		}
+		test(t, store{File: filepath.Join(dir, "token.json")})
 	})
 	t.Run("Redis", func(t *testing.T) {
 		t.Parallel()
@@ -400,11 +404,15 @@ func TestFleetOutlivesRedis(t *testing.T) {
 			f.stop()
 			f.report()
 			// It is where the token was saved that nobody has lost.
-			token, err := s.open().Load(t.Context())
+			text, err := s.open().Load(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !f.tokens[fmt.Sprintf("%x", sha256.Sum256([]byte(token.AccessToken)))] {
+			record, err := tokensource.ParseRecord(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !f.tokens[fmt.Sprintf("%x", sha256.Sum256([]byte(record.Token.AccessToken)))] {
 				t.Error("what Redis has is nobody's token")
 			}
 		})

@@ -74,6 +74,15 @@ func TestMain(m *testing.M) {
 		member.run()
 		os.Exit(0)
 	}
+	if config := os.Getenv(puppetVariable); config != "" {
+		var puppet puppetConfig
+		if err := json.Unmarshal([]byte(config), &puppet); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		puppet.obey()
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

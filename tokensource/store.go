@@ -26,9 +26,10 @@ type Store interface {
 type Locker interface {
 	// Lock waits for the lock until ctx ends. Calls may overlap. unlock is called once.
 	//
-	// Lock may return an error that wraps [ErrChanged] instead of the lock, if somebody
-	// has saved since the call began. The Session then loads, and asks again for the
-	// lock if it still needs it. This spares a crowd the wait for a lock in turn.
+	// If the lock is held, and somebody has saved since the call began or since this Store
+	// last loaded, Lock may return an error that wraps [ErrChanged]. The Session then
+	// loads, and asks again for the lock if it still needs it. A crowd need not wait for
+	// the lock one by one.
 	Lock(ctx context.Context) (unlock func(), err error)
 }
 
