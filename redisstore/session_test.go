@@ -44,7 +44,7 @@ func TestSessionWithoutRedis(t *testing.T) {
 			return token(2), nil
 		},
 		Store:   &redisstore.Store{Client: client, Key: "alice"},
-		Timeout: 100 * time.Millisecond,
+		Timeout: 2 * time.Second,
 	}
 	ctx := t.Context()
 	if err := session.Set(ctx, token(1)); err != nil {
