@@ -24,47 +24,59 @@ const (
 	signInLook = 1900 * time.Millisecond
 )
 
-// A Session is one signed-in identity: a token, and the means to renew it. It
-// is a [Renewer].
+// A Session is one signed-in identity: a token, and the means to renew it. It is a
+// [Renewer].
 //
-// A Session needs a Grant, and if that is [RefreshToken], a first token by
-// [Session.Set] or from the Store. It must not be copied after first use. All
-// methods are safe for concurrent use by multiple goroutines; fields must not
-// be modified after the first call of one.
+//	session := &tokensource.Session{Grant: tokensource.RefreshToken(config), Store: store}
+//
+// A Session needs a Grant. If that is [RefreshToken], it also needs a first token, by
+// [Session.Set], [Session.SignIn] or from the Store. The other fields have useful zero
+// values. A Session must not be copied after first use. All methods are safe for
+// concurrent use by multiple goroutines; fields must not be modified after the first call
+// of one.
 //
 // # Reading
 //
-// While the token is good, Token is an atomic load and a look at the wall clock, or
-// where it is called thousands of times a second, two atomic loads, with a look at
-// the clock ten times a second. Shortly before the token expires (half its lifetime,
-// 5 minutes at most, less some jitter), the next call of Token starts a renewal in
-// the background and does not wait for it. Nothing runs, no goroutine and no timer,
-// while nobody asks.
+// While the token is good, Token costs an atomic load and a look at the wall clock. Shortly
+// before the token expires (half its lifetime, 5 minutes at most, less some jitter), the
+// next call of Token starts a renewal in the background and does not wait for it. While
+// nobody asks, no goroutine and no timer runs.
 //
 // # Renewal
 //
-// All callers that need a new token share one renewal. It belongs to none of
-// them: it keeps the values of the context of whoever came first, but ends
-// only by itself or by Timeout, so that a refresh token that the server has
-// already rotated is not lost because a request was given up. Each caller
-// waits no longer than its own context. The new token is saved in the Store
-// before anybody gets it. If that fails it is in use all the same, and is saved
-// with one of the next calls, or gives way to what another process has stored by
-// then.
+// All callers that need a new token share one renewal. It keeps the context values of the
+// first caller, but ends only by itself or by Timeout: a refresh token that the server has
+// rotated is not lost because a request was given up. Each caller waits no longer than its
+// own context.
+//
+// # The Store
+//
+// A new token is saved before any caller gets it. If saving fails, the token is in use all
+// the same. It is saved later, unless the Store has a newer [Record] by then. A Session
+// loads right before each save, and does not save over a newer record. If the Store has an
+// older record, or has lost it, the Session saves its own again.
+//
+// A Session with a good token does not read the Store. It learns of a sign-in or sign-out
+// elsewhere when it next needs a new token, or by [Session.Reload]. A Session without a
+// good token looks into the Store every two seconds while somebody asks for a token. After
+// a sign-out, here or elsewhere, Token and Renew return [ErrNoToken] until somebody signs
+// in.
+//
+// A renewal that may spend a refresh token waits for the Store's lock and needs to read the
+// Store. Other renewals, as with [ClientCredentials], do not depend on the Store.
 //
 // # Failures
 //
-// A failure that may pass (network, timeout, 429, 5xx, an answer that makes
-// no sense) is a [RetryError]: the token is kept, and served while it is good;
-// who needs a new one gets this error at once until the next attempt is due,
-// a quarter of a second at first, a minute at last, less jitter, or what the server
-// asked for in Retry-After, up to an hour, unless the Store has one by then: it is
-// looked at first, for two seconds at most and not at every call. A failure that will not pass
-// (invalid_grant; invalid_client and unauthorized_client for a refresh token)
-// is [ErrReauthRequired] for everybody at once, and the refresh token is not
-// sent again, until Set or Clear, here or in another process: while somebody
-// asks, the Store is read every two seconds. Before all that it is read once more,
-// for a token that another process may have renewed.
+// A temporary failure (network, timeout, 429, 5xx, an answer that makes no sense) is
+// returned as a [*RetryError]. The current token stays in use until it expires. Attempts back
+// off from 250 ms to 1 minute, with jitter, or follow Retry-After, up to 1 hour. Until the
+// next attempt is due, callers that need a new token get this error at once, unless the
+// Store has a newer token.
+//
+// When the server has refused the refresh token for good (invalid_grant; invalid_client and
+// unauthorized_client for a refresh token), callers get [ErrReauthRequired] at once, and the
+// refresh token is not sent again. Before that, the Store is read once more: another process
+// may have renewed the token.
 type Session struct {
 	// Grant obtains tokens. Without it there is an error as soon as a new
 	// token is needed.
