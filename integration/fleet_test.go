@@ -21,6 +21,7 @@ import (
 	"github.com/authtrip/authtrip/integration/authserver"
 	"github.com/authtrip/authtrip/internal/redistest"
 	"github.com/authtrip/authtrip/tokensource"
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -373,12 +374,17 @@ func TestFleetOutlivesRedis(t *testing.T) {
 				master.Replica(t)
 			}
 			sentinel := master.Sentinel(t, "fleet")
-			// Until it knows them, it has nobody to take over.
-			for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-				if n, err := sentinel.Do("SENTINEL REPLICAS fleet"); err == nil && n == "*2" {
+			client := redis.NewClient(&redis.Options{Addr: master.Addr})
+			defer client.Close()
+			// Until it knows them, it has nobody to take over. Until they are in step, they
+			// confirm nothing.
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+				n, err := sentinel.Do("SENTINEL REPLICAS fleet")
+				online := strings.Count(client.Info(t.Context(), "replication").Val(), "state=online")
+				if err == nil && n == "*2" && online == 2 {
 					break
 				} else if time.Now().After(deadline) {
-					t.Fatalf("Sentinel knows %s replicas, %v", n, err)
+					t.Fatalf("Sentinel knows %s replicas, %v; %d are in step", n, err, online)
 				}
 			}
 			return store{Sentinel: sentinel.Addr, Replicas: 1}, master.Stop
