@@ -118,7 +118,9 @@ func (r *renewal) run() (*oauth2.Token, error) {
 // may go on to exchange. The state is nil if the renewal is void.
 func (r *renewal) begin(st *state, good bool) (*state, func(), error) {
 	if _, ok := r.Store.(Locker); !ok || good || st.unsaved {
-		unlock, err := r.lockFor(st)
+		ctx, cancel := r.patience(st)
+		defer cancel()
+		unlock, err := r.lock(ctx) // what has changed is loaded later
 		return st, unlock, err
 	}
 	for {
