@@ -111,7 +111,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	case r.serves(r.seen, st):
 		return st.token, nil
 	}
-	return r.exchange(st)
+	return r.exchange(st, err)
 }
 
 // begin returns the state to go on from, and the lock. Without an error, the Session
@@ -162,7 +162,8 @@ func (r *renewal) patience(st *state) (context.Context, context.CancelFunc) {
 }
 
 // exchange replaces the token of st by the Grant, unless the Store has a newer one.
-func (r *renewal) exchange(st *state) (*oauth2.Token, error) {
+// lockErr is why the lock could not be had.
+func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 	var (
 		spent *oauth2.Token
 		cause error
@@ -181,6 +182,9 @@ func (r *renewal) exchange(st *state) (*oauth2.Token, error) {
 			return adopted.token, nil
 		default:
 			st = adopted
+		}
+		if lockErr != nil && st.spends() { // the Store had a refresh token, and another process may be spending it
+			return r.fail(st, lockErr)
 		}
 		if cause != nil && same(st.token, spent) {
 			break
