@@ -203,8 +203,11 @@ func (s *Session) claim(ctx context.Context, owner string) (free bool, err error
 		}
 		free = true
 		var r Record
-		if !st.record.none() {
-			r = *st.record
+		switch known := st.record; {
+		case known.none(), !stored.none() && !stored.foreign() && stored.compare(known) > 0:
+			r = *stored // also if its refresh token was refused, so that it is not adopted
+		default:
+			r = *known
 		}
 		r.lease = lease{owner, utc(now.Add(leaseTime))}
 		return &r
