@@ -155,9 +155,10 @@ func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Gra
 		s.keepLease(obtaining, stop, owner)
 	}()
 	err := s.obtainAndSet(obtaining, obtain)
+	stopped := obtaining.Err() != nil
 	stop()
 	<-kept
-	if err == nil || s.signedIn() { // in another process, if obtain was stopped
+	if err == nil || stopped && s.signedIn() { // in another process
 		return nil
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
