@@ -261,7 +261,7 @@ func (r *renewal) look(st *state) error {
 	switch {
 	case err != nil:
 		found = st
-	case found == nil:
+	case found == nil, found.signedOut():
 		return errAgain
 	case found.token != st.token:
 		if !r.rejects(found.token) {
