@@ -158,8 +158,11 @@ func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Gra
 	stopped := obtaining.Err() != nil
 	stop()
 	<-kept
-	if err == nil || stopped && s.signedIn() { // in another process
+	switch {
+	case stopped && s.signedIn(): // in another process
 		return nil
+	case err == nil, s.signedIn(): // what could not be saved is saved later, without the lease
+		return err
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
