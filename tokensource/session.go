@@ -345,11 +345,17 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		return err
 	}
 	st, ok := s.swap(epoch, func(st *state) *state {
-		if !st.pending || stored.none() || st.record.compare(stored) > 0 {
-			return st
-		}
 		next := *st
-		next.record = signed(st.token, time.Now(), st.record, stored)
+		switch {
+		case !st.pending, stored.none():
+			return st
+		case stored.foreign():
+			next.beaten = of(stored.Token)
+		case st.record.compare(stored) > 0:
+			return st
+		default:
+			next.record = signed(st.token, time.Now(), st.record, stored)
+		}
 		return &next
 	})
 	if !ok || !st.pending {
