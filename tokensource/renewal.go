@@ -310,7 +310,7 @@ func (r *renewal) adopt(st *state) (*state, error) {
 		return nil, nil
 	case next.record != st.record:
 		r.tellAdopted(st, next, now)
-	case !next.unsaved:
+	case st.unsaved && !next.unsaved:
 		r.note(Event{Kind: EventSaved, Generation: next.generation})
 	}
 	return next, nil
@@ -319,21 +319,21 @@ func (r *renewal) adopt(st *state) (*state, error) {
 // take returns the state that follows st now that stored has been found in the Store.
 func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 	next := *st
-	switch st.find(stored) {
-	case news:
-		return st.after(st.adopted(stored), r.skew(), now).saved(nil, now)
-	case inStep:
-		if !st.unsaved {
-			return st
-		}
+	if stored.foreign() {
+		next.other = of(stored.Token)
+	}
+	switch found := st.find(stored); {
+	case found == news:
+		return next.after(st.adopted(stored), r.skew(), now).saved(nil, now)
+	case found == inStep && st.unsaved:
 		return next.saved(nil, now) // that failure was none
-	default:
-		if st.unsaved {
-			return st
-		}
+	case found == behind && !st.unsaved:
 		next.unsaved, next.saving = true, now.UnixNano()
 		return next.settle()
+	case next.other != st.other:
+		return &next
 	}
+	return st
 }
 
 func (r *renewal) tellAdopted(st, next *state, now time.Time) {

@@ -350,7 +350,7 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		case !st.pending, stored.none():
 			return st
 		case stored.foreign():
-			next.beaten = of(stored.Token)
+			next.other = of(stored.Token) // this change came after it
 		case st.record.compare(stored) > 0:
 			return st
 		default:

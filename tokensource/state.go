@@ -32,7 +32,7 @@ type state struct {
 	record     *Record       // nil: none is known
 	token      *oauth2.Token // that of record; nil: none
 	previous   previous      // the generation before
-	beaten     string        // of what another program had written before the last Set or Clear; empty: nothing
+	other      string        // of the last record of another program that was found; empty: none
 	generation uint64
 	epoch      uint64 // counts Set and Clear: a renewal begun before either is void
 
@@ -69,7 +69,7 @@ func (s *state) spends() bool { return s.token != nil && s.token.RefreshToken !=
 // after returns the state that follows s by the publication of record.
 func (s *state) after(record *Record, skew time.Duration, now time.Time) *state {
 	n := &state{
-		record: record, token: record.Token, previous: s.previous, beaten: s.beaten, generation: s.generation, epoch: s.epoch,
+		record: record, token: record.Token, previous: s.previous, other: s.other, generation: s.generation, epoch: s.epoch,
 		departure: s.departure,
 	}
 	if s.token != nil {
@@ -151,13 +151,13 @@ func (s *state) find(stored *Record) finding {
 	}
 }
 
-// findForeign is find for what another program has written. It is news, unless it is
-// what this Session has or had.
+// findForeign is find for what another program has written. It is news once, and not if
+// it is what this Session has or had.
 func (s *state) findForeign(stored *Record) finding {
 	switch {
 	case s.token != nil && of(stored.Token) == of(s.token):
 		return inStep
-	case s.previous.same(stored.Token), s.beaten != "" && of(stored.Token) == s.beaten:
+	case s.previous.same(stored.Token), of(stored.Token) == s.other:
 		return behind
 	case s.dead && s.token != nil && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep
