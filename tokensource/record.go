@@ -389,6 +389,14 @@ func signed(token *oauth2.Token, now time.Time, seen ...*Record) *Record {
 	return r
 }
 
+// placed returns the record by which a token of another program, which r is, gets its
+// place in the order. It is no sign-in: a refresh token that was refused stays dead.
+func (r *Record) placed(now time.Time) *Record {
+	p := signed(r.Token, now, r)
+	p.Change, p.rest = ChangeRenewal, r.rest
+	return p
+}
+
 // renewed returns the record of a renewal of r, which may be nil, that began at start.
 // A renewal of a record of another program, or of none, ranks like a sign-in: nobody
 // knows what renewals went before.

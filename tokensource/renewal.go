@@ -507,7 +507,7 @@ func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	var now time.Time
 	if !r.put(st, func() *state {
 		if st.record.foreign() { // it gets a rank by which others know it
-			next.record = signed(st.token, time.Now(), st.record)
+			next.record = st.record.placed(time.Now())
 		}
 		if err == nil {
 			ctx, cancel := r.saving()

@@ -261,7 +261,7 @@ func (s *Session) visit(ctx context.Context, edit func(st *state, stored *Record
 		}
 		if st.record != nil && st.record.foreign() { // it gets a rank by which others know it
 			next := *st
-			next.record = signed(st.token, time.Now(), st.record)
+			next.record = st.record.placed(time.Now())
 			if _, ok := r.swap(st.epoch, func(*state) *state { return &next }); !ok {
 				return errAgain
 			}

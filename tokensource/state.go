@@ -138,7 +138,8 @@ func (s *state) find(stored *Record) finding {
 		return news
 	case stored.foreign():
 		return s.findForeign(stored)
-	case s.dead && stored.Token != nil && stored.Signed.Equal(known.Signed) && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
+	case s.dead && stored.Token != nil && (stored.Change != ChangeSignIn || stored.Signed.Equal(known.Signed)) &&
+		stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep // that refresh token has been refused
 	default:
 		switch c := stored.compare(known); {
