@@ -50,14 +50,15 @@ type process struct {
 	cancelled time.Time     // when the last Set or Clear began
 	out       bool          // signed out, as far as p can know
 
-	unlocked  bool      // the last Lock has failed
-	loading   time.Time // when the last Load began
-	loaded    bool      // nothing but a Load came last
-	last      *content  // what it has returned; nil: it has failed
-	seen      *rank     // the newest that p has loaded or saved
-	before    *rank     // likewise, without the last Load
-	overwrote *content  // by the record of a sign-out
-	gens      []string  // the tokens that the Session has told of; empty: a sign-out
+	unlocked  bool             // the last Lock has failed
+	loading   time.Time        // when the last Load began
+	loaded    bool             // nothing but a Load came last
+	last      *content         // what it has returned; nil: it has failed
+	seen      *rank            // the newest that p has loaded or saved
+	before    *rank            // likewise, without the last Load
+	met       map[*family]bool // what other programs have written, and p has loaded
+	overwrote *content         // by the record of a sign-out
+	gens      []string         // the tokens that the Session has told of; empty: a sign-out
 	gen       uint64
 	obtaining bool // for SignIn
 	obtains   time.Time
@@ -89,7 +90,9 @@ func (p *process) String() string { return fmt.Sprint("process ", p.life) }
 // startProcess returns a new process. w.mu is held.
 func (w *world) startProcess() *process {
 	w.lives++
-	p := &process{world: w, life: w.lives, dead: make(chan struct{}), doomed: none}
+	p := &process{
+		world: w, life: w.lives, met: make(map[*family]bool), dead: make(chan struct{}), doomed: none,
+	}
 	p.operator, p.person = w.random("process", p.life), w.random("person", p.life)
 	p.listener, p.revoker = w.random("listener", p.life), w.random("revoker", p.life)
 	p.clientID = "simulate"
@@ -243,6 +246,9 @@ func (p *process) turnTo(token *oauth2.Token, cancels bool) {
 	}
 	p.newest, p.known, p.out = nil, token, token == nil
 	for _, f := range p.families {
+		if f.bare && !p.met[f] {
+			continue // neither could see the other
+		}
 		if token == nil || f != p.access[token.AccessToken].family {
 			f.gone[p] = true
 		}
@@ -363,7 +369,11 @@ func (p *process) checkRevoked(cur *oauth2.Token, turned time.Time) {
 		newest = p.access[cur.AccessToken]
 	}
 	if c := p.overwrote; c != nil && p.locked {
-		if mine, ok := newest.rankOf(); !ok || c.form == foreign || c.rank.compare(mine) > 0 {
+		mine, ok := newest.rankOf()
+		for a := newest; a != nil && !ok; a = a.parent {
+			ok = a == c.access // it came from that, and could not be saved
+		}
+		if !ok || c.form == foreign || c.rank.compare(mine) > 0 && mine != (rank{}) {
 			newest = c.access
 		}
 	}

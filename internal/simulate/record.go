@@ -226,22 +226,28 @@ func (p *process) checkTokenRecord(c *content) {
 			p.violate("%v saves %v without its extra fields", p, c)
 		}
 	}
-	if f.gone[p] && time.Now().After(p.turned) {
+	if f.gone[p] && p.loading.After(p.turned) {
 		p.violate("%v saves %v, of before its last sign-in or sign-out", p, c)
 	}
 	switch c.change {
 	case tokensource.ChangeSignIn:
 		p.checkTurn(c)
-		// Beside Set, only a token of another program gets a new place in the order.
-		if f.setBy != p && !a.foreign && !slices.Contains(a.ranks, c.rank) {
+		if f.setBy != p && !slices.Contains(a.ranks, c.rank) {
 			p.violate("%v saves %v as a sign-in, and nobody has signed in", p, c)
 		}
-		if a.foreign && f.setBy != p && !slices.Contains(a.ranks, c.rank) && p.last != nil && p.last.ranked() && p.before != nil && p.last.rank.compare(*p.before) > 0 &&
-			p.last.access != a {
-			p.violate("%v saves %v of another program over %v, which came after", p, c, p.last)
-		}
 	case tokensource.ChangeRenewal:
+		if a.foreign && !slices.Contains(a.ranks, c.rank) {
+			p.checkPlace(c)
+		}
 		p.checkRenewal(c)
+	}
+}
+
+// checkPlace checks that p may give a place in the order to what another program has
+// written.
+func (p *process) checkPlace(c *content) {
+	if p.last != nil && p.last.ranked() && p.last.access != c.access && p.before != nil && p.last.rank.compare(*p.before) > 0 {
+		p.violate("%v saves %v of another program over %v, which came after", p, c, p.last)
 	}
 }
 

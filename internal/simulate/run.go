@@ -176,6 +176,11 @@ func (w *world) run() {
 	w.mu.Unlock()
 	// Whatever was asked for in Retry-After is over then.
 	time.Sleep(2 * time.Hour)
+	for _, p := range w.procs {
+		if errors.Is(p.session.Reload(p.ctx), tokensource.ErrUnreadable) {
+			p.set() // which is what helps then
+		}
+	}
 	for _, p := range slices.Clone(w.procs) {
 		w.recovers(p)
 		if w.stored {
@@ -234,11 +239,6 @@ func (w *world) checkSaved(p *process) {
 // converge checks that all processes have the record that the store has, after each has
 // looked and been asked.
 func (w *world) converge() {
-	for _, p := range w.procs {
-		if errors.Is(p.session.Reload(p.ctx), tokensource.ErrUnreadable) {
-			p.set() // which is what helps then
-		}
-	}
 	for range 3 {
 		for _, p := range w.procs {
 			if err := p.session.Reload(p.ctx); err != nil {

@@ -78,6 +78,7 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 		// What the model puts there is sealed as well, or cannot be unsealed.
 		if _, err = s.sealer.Load(ctx); err != nil {
 			s.count(UnknownKey)
+			s.disturbed = time.Now()
 			c = &content{form: garbage}
 		}
 	}
@@ -101,8 +102,14 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 
 // sees notes that p knows of c. w.mu is held.
 func (p *process) sees(c *content) {
-	if c.form == tombstone {
+	switch c.form {
+	case tombstone:
 		p.out = true
+	case foreign:
+		p.met[c.access.family] = true
+		if p.setting > 0 && c.access.family.setBy != p { // the record of Set comes after it
+			c.access.family.gone[p] = true
+		}
 	}
 	if c.ranked() && (p.seen == nil || p.seen.compare(c.rank) < 0) {
 		r := c.rank
@@ -115,7 +122,7 @@ func (s store) Save(ctx context.Context, text []byte) error {
 	s.mu.Lock()
 	c := s.parse(text)
 	c.by = s.process
-	news := c.ranked() && (s.last == nil || s.last.rank != c.rank) // not a lease
+	news := c.lease == "" && c.ranked() && (s.last == nil || s.last.rank != c.rank) // not a lease
 	if end, ok := ctx.Deadline(); ok && news && s.setting == 0 && !s.killed && time.Until(end)+time.Since(s.loading) < s.bound() {
 		s.violate("%v has %v left to save", s.process, time.Until(end))
 	}
@@ -175,6 +182,9 @@ func (f *family) regain(r rank) {
 func (w *world) replace(by *process, c *content) {
 	c.by, c.since = by, time.Now()
 	w.history = append(w.history, w.content)
+	if w.content.lease != "" && c.lease == "" {
+		w.disturbed = time.Now() // what one process could not save replaces the lease of another
+	}
 	w.content = c
 	if a := c.access; a != nil {
 		a.saved = true
