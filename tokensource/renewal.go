@@ -308,7 +308,7 @@ func (r *renewal) adopt(st *state) (*state, error) {
 	case next == st:
 	case !r.put(st, func() *state { return next }):
 		return nil, nil
-	case next.record != st.record:
+	case next.record != st.record && (next.token != st.token || next.signedOut()):
 		r.tellAdopted(st, next, now)
 	case st.unsaved && !next.unsaved:
 		r.note(Event{Kind: EventSaved, Generation: next.generation})
@@ -323,6 +323,13 @@ func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 		next.other = of(stored.Token)
 	}
 	switch found := st.find(stored); {
+	case found == news && stored.Change == ChangeRenewal && same(stored.Token, st.token) && stored.Token.Expiry.Equal(st.token.Expiry):
+		// Its place in the order is new. The token is not: who has had it rejected must
+		// not be given it again.
+		r := *stored
+		r.Token = st.token
+		next.record = &r
+		return next.saved(nil, now)
 	case found == news:
 		return next.after(st.adopted(stored), r.skew(), now).saved(nil, now)
 	case found == inStep && st.unsaved:
