@@ -73,6 +73,9 @@ func (w *world) intrude(kind Kind, r *rand.Rand, last time.Duration) {
 	w.disturbed = time.Now()
 	if kind != ForeignFormat {
 		w.lossy = true
+		for _, f := range w.families {
+			f.linear = false
+		}
 	}
 	old := w.content
 	w.note("%v: %v in the place of %v", kind, c, old)

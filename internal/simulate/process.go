@@ -370,11 +370,11 @@ func (p *process) checkRevoked(cur *oauth2.Token, turned time.Time) {
 	}
 	if c := p.overwrote; c != nil && p.locked {
 		mine, ok := newest.rankOf()
-		for a := newest; a != nil && !ok; a = a.parent {
-			ok = a == c.access // it came from that, and could not be saved
-		}
-		if !ok || c.form == foreign || c.rank.compare(mine) > 0 && mine != (rank{}) {
+		switch {
+		case c.form == foreign, ok && c.rank.compare(mine) > 0, newest == nil:
 			newest = c.access
+		case !ok && !left(c.access): // it was perhaps the newer one
+			return
 		}
 	}
 	if left(newest) {

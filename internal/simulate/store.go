@@ -54,6 +54,9 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	err = s.pause(ctx, d)
 	s.mu.Lock()
 	s.storing = false
+	if s.unlocked { // the failure of the lock is told after this
+		s.trouble(0)
+	}
 	switch {
 	case s.killed:
 		return false, errDead
@@ -87,9 +90,6 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 		s.last = nil
 	}
 	s.note("%v loads %v: %v", s.process, c, err)
-	if s.unlocked { // the failure of the lock is told after this
-		s.trouble(0)
-	}
 	if err != nil || c.form == garbage || c.form == later {
 		s.trouble(0)
 		s.unread = time.Now()
