@@ -513,7 +513,7 @@ func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	next := *st
 	var now time.Time
 	if !r.put(st, func() *state {
-		if st.record.foreign() { // it gets a rank by which others know it
+		if err == nil && st.record.foreign() { // it gets a rank by which others know it
 			next.record = st.record.placed(time.Now())
 		}
 		if err == nil {
