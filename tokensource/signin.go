@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authtrip/authtrip/internal/marks"
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -154,12 +155,16 @@ func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Gra
 		defer close(kept)
 		s.keepLease(obtaining, stop, owner)
 	}()
-	err := s.obtainAndSet(obtaining, obtain)
-	stopped := obtaining.Err() != nil
+	var obtained bool
+	err := s.obtainAndSet(obtaining, func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, error) {
+		token, err := obtain(ctx, current)
+		obtained = err == nil
+		return token, err
+	})
 	stop()
 	<-kept
 	switch {
-	case stopped && s.signedIn(): // in another process
+	case !obtained && s.signedIn(): // in another process
 		return nil
 	case err == nil, s.signedIn(): // what could not be saved is saved later, without the lease
 		return err
