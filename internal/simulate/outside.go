@@ -186,6 +186,9 @@ func (w *world) foreign(t *oauth2.Token, a *access) *content {
 	}
 	a.foreign, a.family.bare, a.tried = true, true, true
 	clear(a.family.gone)
+	for _, p := range w.procs {
+		delete(p.met, a.family)
+	}
 	c := w.parse(text)
 	c.refresh.client = ""
 	return c
@@ -197,6 +200,7 @@ func (w *world) skewed(kind Kind, r *rand.Rand) *content {
 	if !cur.ranked() {
 		return nil
 	}
+	w.skews = true
 	off := span(r, -5*time.Second, 5*time.Second)
 	switch r.IntN(4) {
 	case 0:

@@ -56,7 +56,7 @@ type process struct {
 	last      *content         // what it has returned; nil: it has failed
 	seen      *rank            // the newest that p has loaded or saved
 	before    *rank            // likewise, without the last Load
-	met       map[*family]bool // what other programs have written, and p has loaded
+	met       map[*family]bool // what p has loaded of it is the last that there was
 	overwrote *content         // by the record of a sign-out
 	gens      []string         // the tokens that the Session has told of; empty: a sign-out
 	gen       uint64
@@ -246,7 +246,7 @@ func (p *process) turnTo(token *oauth2.Token, cancels bool) {
 	}
 	p.newest, p.known, p.out = nil, token, token == nil
 	for _, f := range p.families {
-		if f.bare && !p.met[f] {
+		if (f.bare || p.skews) && !p.met[f] {
 			continue // neither could see the other
 		}
 		if token == nil || f != p.access[token.AccessToken].family {
@@ -438,7 +438,11 @@ type view struct {
 func (p *process) look() view {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return view{p.newest, p.seen, p.turns, p.setting, p.known, time.Now()}
+	known := p.known
+	if cur, _ := p.session.Current(); cur != known {
+		known = nil // somebody is about to be given another
+	}
+	return view{p.newest, p.seen, p.turns, p.setting, known, time.Now()}
 }
 
 // Token implements [tokensource.Source].

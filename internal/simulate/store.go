@@ -90,6 +90,9 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 		s.last = nil
 	}
 	s.note("%v loads %v: %v", s.process, c, err)
+	if c.form == garbage { // no lease can be kept in that
+		s.disturbed = time.Now()
+	}
 	if err != nil || c.form == garbage || c.form == later {
 		s.trouble(0)
 		s.unread = time.Now()
@@ -102,11 +105,13 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 
 // sees notes that p knows of c. w.mu is held.
 func (p *process) sees(c *content) {
+	if c.access != nil {
+		p.met[c.access.family] = true
+	}
 	switch c.form {
 	case tombstone:
 		p.out = true
 	case foreign:
-		p.met[c.access.family] = true
 		if p.setting > 0 && c.access.family.setBy != p { // the record of Set comes after it
 			c.access.family.gone[p] = true
 		}

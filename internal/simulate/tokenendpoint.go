@@ -222,7 +222,9 @@ func (p *process) checkExchange(r *refresh) {
 		case s.outcome == lost:
 			p.count(ExchangeRepeated)
 		case s.outcome == refused:
-			if s.by == p && !p.refused.IsZero() {
+			// (Where all have the same refresh token, others may have got an answer since, or
+			// it comes back with a sign-in that has gone.)
+			if s.by == p && !p.refused.IsZero() && !(p.keepRefresh && (p.processes > 1 || p.counts[WentBack] > 0)) {
 				p.violate("%v sends %s again after invalid_grant", p, r.value)
 			}
 		case p.keepRefresh:

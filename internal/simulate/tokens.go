@@ -115,7 +115,7 @@ func (w *world) signIn() (*access, *refresh) {
 	n := len(w.families) + 1
 	f := &family{
 		gone:   make(map[*process]bool),
-		linear: w.locked || w.processes == 1,
+		linear: w.processes == 1 || w.locked && !w.keepRefresh,
 		extra:  map[string]string{"id_token": fmt.Sprint("id-", n), "tenant": fmt.Sprint("tenant-", n)},
 	}
 	w.families = append(w.families, f)
@@ -154,6 +154,7 @@ func (w *world) answer(r *refresh, s *send) (a *access, next *refresh, ok bool) 
 		return nil, nil, false
 	case !r.replaced.IsZero():
 		w.count(GraceUsed)
+		r.family.linear = false
 	}
 	a = r.access
 	switch {

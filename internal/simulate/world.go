@@ -63,6 +63,7 @@ type world struct {
 	owner     *process      // of the store's lock; nil: nobody, or the outsider
 	lock      chan struct{}
 	lossy     bool      // the store may have gone back
+	skews     bool      // a clock was ahead or behind
 	disturbed time.Time // when an operation last failed, or something came from outside
 
 	procs    []*process // alive, each in its place
