@@ -62,8 +62,10 @@ func (r *renewal) flush() error {
 
 // detached calls run, and what is to be called after that.
 func (r *renewal) detached(caller context.Context, run func()) {
+	// invariant: a renewal outlives the caller that began it
 	detached, end := marks.WithRenewal(context.WithoutCancel(caller), r.Session)
 	defer end()
+	// invariant: a renewal ends within Timeout
 	ctx, cancel := context.WithTimeout(detached, r.timeout())
 	defer cancel()
 	r.ctx, r.start = ctx, time.Now()
@@ -81,6 +83,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	st, now := r.load(), r.start.UnixNano()
 	good := now < min(st.usable, st.renewal) && !r.forced
 	switch {
+	// invariant: a renewal replaces what was seen, and nothing newer
 	case st.token != r.seen:
 		return nil, errAgain
 	case st.dead, st.signedOut():
@@ -97,6 +100,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	switch {
 	case st == nil:
 		return nil, errAgain
+	// invariant: what could not be saved is saved later
 	case st.unsaved && !st.pending && now >= st.saving && (good || st.token == nil):
 		var void error
 		if st, void = r.catchUp(st, err); void == errAgain {
@@ -183,6 +187,7 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 		default:
 			st = adopted
 		}
+		// invariant: a refresh token is spent under the lock
 		if lockErr != nil && st.spends() { // the Store had a refresh token, and another process may be spending it
 			return r.fail(st, lockErr)
 		}
@@ -197,6 +202,7 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 				return nil, err
 			}
 		}
+		// invariant: no exchange begins after a sign-in or sign-out
 		if r.load().epoch != st.epoch {
 			return nil, errAgain
 		}
@@ -213,6 +219,7 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 			return nil, err
 		case errors.Is(err, ErrUnchanged) && rejected:
 			return nil, err
+		// invariant: a temporary failure ends no session
 		case !final(err, st.token):
 			return r.fail(st, err)
 		}
@@ -261,6 +268,7 @@ func (r *renewal) look(st *state) error {
 	switch {
 	case err != nil:
 		found = st
+	// invariant: a look may find a sign-out
 	case found == nil, found.signedOut():
 		return errAgain
 	case found.token != st.token:
@@ -291,6 +299,7 @@ func (r *renewal) rejects(token *oauth2.Token) bool {
 // adopt publishes what another process has stored since, and returns the state
 // to go on from, one with st's token if there is nothing newer, nil if st is void.
 func (r *renewal) adopt(st *state) (*state, error) {
+	// invariant: a sign-in is not undone before its save was tried
 	if r.Store == nil || st.pending { // Set or Clear is about to save
 		return st, nil
 	}
@@ -299,6 +308,7 @@ func (r *renewal) adopt(st *state) (*state, error) {
 	_ = r.acquire(context.WithoutCancel(r.ctx))
 	stored, err := r.read(ctx)
 	r.release()
+	// invariant: what cannot be read starts no renewal that spends a refresh token
 	if err != nil {
 		return nil, fmt.Errorf("loading from the store: %w", err)
 	}
@@ -323,6 +333,7 @@ func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 		next.other = of(stored.Token)
 	}
 	switch found := st.find(stored); {
+	// invariant: a token stays the same where only its record is newer
 	case found == news && stored.Change == ChangeRenewal && same(stored.Token, st.token) && stored.Token.Expiry.Equal(st.token.Expiry):
 		// Its place in the order is new. The token is not: who has had it rejected must
 		// not be given it again.
@@ -330,6 +341,7 @@ func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 		r.Token = st.token
 		next.record = &r
 		return next.saved(nil, now)
+	// invariant: a newer record counts
 	case found == news:
 		return next.after(st.adopted(stored), r.skew(), now).saved(nil, now)
 	case found == inStep && st.unsaved:
@@ -365,6 +377,7 @@ func (r *renewal) admit(st *state) error {
 	r.replaced = slices.DeleteFunc(r.replaced, func(t time.Time) bool {
 		return r.start.Round(0).Sub(t).Abs() >= forcedWindow // either way: clocks are set back
 	})
+	// invariant: rejected tokens are replaced only so often
 	if len(r.replaced) < limit {
 		r.limited = false
 		return nil
@@ -421,6 +434,7 @@ func (r *renewal) put(st *state, build func() *state) bool {
 	// Whoever holds the right to write gives it back within Timeout.
 	_ = r.acquire(context.WithoutCancel(r.ctx))
 	defer r.release()
+	// invariant: a sign-in or sign-out makes a renewal under way void
 	if r.load().epoch != st.epoch {
 		return false
 	}
@@ -442,6 +456,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 	if !r.put(st, func() *state {
 		ctx, cancel := r.saving()
 		defer cancel()
+		// invariant: a token is saved before it is given to anybody
 		newer, saveErr = r.saveNewest(ctx, record)
 		now = time.Now()
 		if newer != nil {
@@ -455,6 +470,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 			next.usable = at + int64(time.Second)
 			next.renewal = next.usable
 		}
+		// invariant: a save that failed is tried again
 		return next.saved(saveErr, now)
 	}) {
 		r.discard(st, token)
@@ -480,6 +496,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 
 // discard revokes token, which came too late, if a sign-out has asked for that.
 func (r *renewal) discard(st *state, token *oauth2.Token) {
+	// invariant: what a renewal brings after SignOut is revoked
 	if d := r.load().departure; d != nil && d.epoch > st.epoch {
 		ctx, cancel := r.saving()
 		defer cancel()
@@ -490,6 +507,7 @@ func (r *renewal) discard(st *state, token *oauth2.Token) {
 // saving returns a context with a Timeout of its own: the exchange may have used up the
 // renewal's, and what it obtained must not be lost.
 func (r *renewal) saving() (context.Context, context.CancelFunc) {
+	// invariant: saving has a Timeout of its own
 	return context.WithTimeout(context.WithoutCancel(r.ctx), r.timeout())
 }
 
@@ -500,6 +518,7 @@ func (r *renewal) saving() (context.Context, context.CancelFunc) {
 func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	if err == nil {
 		var adopted *state
+		// invariant: what is saved late does not replace what is newer
 		adopted, err = r.adopt(st)
 		switch {
 		case adopted == nil && err == nil:
@@ -513,6 +532,7 @@ func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	next := *st
 	var now time.Time
 	if !r.put(st, func() *state {
+		// invariant: only under the lock does a token of another program get its place
 		if err == nil && st.record.foreign() { // it gets a rank by which others know it
 			next.record = st.record.placed(time.Now())
 		}
@@ -541,6 +561,7 @@ func (r *renewal) fail(st *state, cause error) (*oauth2.Token, error) {
 	wait := backoff(next.failures, cause)
 	at := time.Now().Add(wait)
 	err := &RetryError{At: at.Round(0), Err: cause}
+	// invariant: a failure is remembered until the next attempt
 	next.err, next.renewal = err, at.UnixNano()
 	next.quickEnd = 0
 	if !r.put(st, next.settle) {
@@ -563,6 +584,7 @@ func (r *renewal) latch(st *state, cause error) (*oauth2.Token, error) {
 	if !errors.Is(cause, ErrReauthRequired) {
 		cause = fmt.Errorf("%w: %w", ErrReauthRequired, cause)
 	}
+	// invariant: a refusal is final
 	next.err, next.dead, next.renewal = cause, true, time.Now().Add(signInLook).UnixNano()
 	if !r.put(st, next.settle) {
 		return nil, errAgain

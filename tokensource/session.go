@@ -249,6 +249,7 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 			return nil, st.err
 		case st.signedOut():
 			return s.Token(ctx)
+		// invariant: a token is told from another by identity, not by its text
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)
 		case s.failsFast(ctx, st, now):
@@ -259,6 +260,7 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 		token, err := s.wait(ctx, rejected, true)
 		switch {
 		case err != nil && s.passed(st, err):
+		// invariant: the rejected token is not given again
 		case err == nil && token == rejected: // the renewal had begun for another reason
 		default:
 			return token, err
@@ -297,6 +299,7 @@ func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKin
 	start := time.Now()
 	st := s.turn(token, start, nil)
 	// What a renewal brings now is void.
+	// invariant: a sign-in or sign-out ends the exchange under way
 	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
 		a.cancel()
 	}
@@ -316,6 +319,7 @@ func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state 
 	for {
 		old, cur := s.state.Load(), s.load()
 		next := cur.after(signed(token, now, cur.record), s.skew(), now)
+		// invariant: whatever began before a sign-in or sign-out is void
 		next.epoch++
 		if d != nil {
 			d.epoch, next.departure = next.epoch, d
@@ -341,6 +345,7 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 	}
 	defer s.release()
 	stored, err := s.read(ctx)
+	// invariant: nothing overwrites the record of a newer version
 	if err != nil && !errors.Is(err, ErrUnreadable) {
 		return err
 	}
@@ -350,6 +355,7 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		case !st.pending, stored.none():
 			return st
 		case stored.foreign():
+			// invariant: what another program wrote before a sign-in is older
 			next.other = of(stored.Token) // this change came after it
 		case st.record.compare(stored) > 0:
 			return st
@@ -361,6 +367,7 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 	if !ok || !st.pending {
 		return nil // another change came after this one, or a renewal has saved it
 	}
+	// invariant: a sign-in or sign-out is saved
 	return s.save(ctx, st.record)
 }
 
@@ -533,6 +540,7 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 
 // tryLock is lock, but for ErrChanged.
 func (s *Session) tryLock(ctx context.Context) (unlock func(), err error) {
+	// invariant: who spends a refresh token holds the lock
 	locker, ok := s.Store.(Locker)
 	if !ok {
 		return func() {}, nil
@@ -583,8 +591,10 @@ func (s *Session) saveNewest(ctx context.Context, record *Record) (newer *Record
 	if s.Store == nil {
 		return nil, nil
 	}
+	// invariant: each save follows a load
 	stored, err := s.read(ctx)
 	switch {
+	// invariant: no save replaces a newer record
 	case err == nil && !stored.none() && !stored.foreign() && stored.compare(record) > 0:
 		return stored, nil
 	case err == nil, errors.Is(err, ErrUnreadable) && !errors.Is(err, errWrongKey):
@@ -618,15 +628,18 @@ func (s *Session) wait(ctx context.Context, seen *oauth2.Token, forced bool) (*o
 	select {
 	case r := <-s.start(ctx, seen, forced):
 		token, _ := r.Val.(*oauth2.Token)
+		// invariant: a sign-out during OnEvent counts
 		if r.Err == nil && token != s.load().token {
 			return nil, errAgain // Set or Clear has come since, as during OnEvent
 		}
 		return token, r.Err
+	// invariant: a caller leaves on time
 	case <-ctx.Done():
 		return nil, waited(ctx, "a renewal")
 	}
 }
 
 func (s *Session) start(ctx context.Context, seen *oauth2.Token, forced bool) <-chan singleflight.Result {
+	// invariant: all callers share one renewal
 	return s.flight.DoChan("", func() (any, error) { return s.renew(ctx, seen, forced) })
 }

@@ -207,17 +207,20 @@ func (s *Session) signedIn() bool {
 func (s *Session) claim(ctx context.Context, owner string) (free bool, err error) {
 	err = s.visit(ctx, func(st *state, stored *Record) *Record {
 		now := time.Now()
+		// invariant: of several processes one signs in
 		if s.signedIn() || stored.lease.owner != owner && now.Before(stored.lease.until) {
 			return nil
 		}
 		free = true
 		var r Record
 		switch known := st.record; {
+		// invariant: a lease brings no older record back
 		case known.none(), !stored.none() && !stored.foreign() && stored.compare(known) > 0:
 			r = *stored // also if its refresh token was refused, so that it is not adopted
 		default:
 			r = *known
 		}
+		// invariant: a lease lasts for as long as its owner signs in
 		r.lease = lease{owner, utc(now.Add(leaseTime))}
 		return &r
 	})

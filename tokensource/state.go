@@ -85,6 +85,7 @@ func (s *state) after(record *Record, skew time.Duration, now time.Time) *state 
 // failing reports whether the last renewal has failed and the next is not
 // allowed yet. A wait longer than any is that of a clock that was set back.
 func (s *state) failing(now int64) bool {
+	// invariant: after a failure there is a wait
 	return s.err != nil && now < s.renewal && s.renewal-now <= int64(maxRetry)
 }
 
@@ -133,11 +134,13 @@ func (s *state) find(stored *Record) finding {
 	case stored.none() && known.none():
 		return inStep
 	case stored.none():
+		// invariant: a Store that has lost its record says nothing of a sign-out
 		return behind
 	case known.none():
 		return news
 	case stored.foreign():
 		return s.findForeign(stored)
+	// invariant: a refused refresh token is not taken up again
 	case s.dead && stored.Token != nil && (stored.Change != ChangeSignIn || stored.Signed.Equal(known.Signed)) &&
 		stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep // that refresh token has been refused
@@ -156,13 +159,16 @@ func (s *state) find(stored *Record) finding {
 // it is what this Session has or had.
 func (s *state) findForeign(stored *Record) finding {
 	switch {
+	// invariant: what another program wrote is news once, and only if it is not known here
 	case s.token != nil && of(stored.Token) == of(s.token):
 		return inStep
+	// invariant: the previous token does not come back
 	case s.previous.same(stored.Token), of(stored.Token) == s.other:
 		return behind
 	case s.dead && s.token != nil && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep
 	}
+	// invariant: what another program wrote counts
 	return news
 }
 
@@ -173,6 +179,7 @@ func (s *state) adopted(stored *Record) *Record {
 		r.Token = clone(r.Token) // a new identity
 	}
 	if known := s.record; stored.foreign() && known != nil {
+		// invariant: another program has not signed in, as far as is known
 		r.Signed, r.Serial, r.At = known.Signed, known.Serial, known.At.Add(1)
 	}
 	return &r
@@ -200,9 +207,11 @@ func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, r
 	if lifetime > 100*365*24*time.Hour {
 		return never, never
 	}
+	// invariant: a token is renewed no earlier than needed
 	window := min(lifetime/2, maxAhead)
 	window -= jitter.N(window/10 + 1)
 	expiry := now.UnixNano() + int64(lifetime)
+	// invariant: an expired token is given to nobody
 	usable = expiry - int64(min(skew, lifetime/20))
 	// A large skew must not leave the background no time.
 	renewal = min(expiry-int64(window), usable-int64(window/2))
@@ -214,6 +223,7 @@ func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, r
 func backoff(failures int, err error) time.Duration {
 	d := min(firstBackoff<<min(failures-1, 10), maxBackoff)
 	d = d/2 + jitter.N(d/2+1)
+	// invariant: Retry-After is honoured
 	return max(d, min(retryAfter(err, time.Now()), maxRetry))
 }
 

@@ -51,6 +51,7 @@ type process struct {
 	out       bool          // signed out, as far as p can know
 
 	unlocked  bool             // the last Lock has failed
+	departed  time.Time        // when p last saved a sign-out
 	loading   time.Time        // when the last Load began
 	loaded    bool             // nothing but a Load came last
 	last      *content         // what it has returned; nil: it has failed
@@ -291,14 +292,27 @@ func (p *process) clear() {
 		p.count(SignedOutAmidRenewal)
 	}
 	p.turnTo(nil, true)
+	turns := p.turns
 	p.mu.Unlock()
 	err := p.session.Clear(p.ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.setting--
 	p.note("%v has signed out: %v", p, err)
-	if err != nil && !p.killed && !p.stored {
+	switch {
+	case p.killed:
+	case err != nil && !p.stored:
 		p.violate("%v: Clear has failed without a store: %v", p, err)
+	case err == nil && p.turns == turns:
+		p.checkOut()
+	}
+}
+
+// checkOut checks that the sign-out that has returned is in the store, or was. w.mu is
+// held.
+func (p *process) checkOut() {
+	if p.stored && !p.departed.After(p.turned) {
+		p.violate("%v has signed out, and the store was not told", p)
 	}
 }
 
@@ -323,6 +337,7 @@ func (p *process) signOut() {
 	if p.killed || p.turns != turns || err != nil {
 		return
 	}
+	p.checkOut()
 	p.checkRevoked(cur, turned)
 }
 
@@ -406,6 +421,9 @@ func (p *process) signInByLease() {
 		}
 		p.obtaining, p.obtains = true, time.Now()
 		d, fails := span(p.person, time.Second, 90*time.Second), !p.calm && chance(p.person, .1)
+		if !p.calm && chance(p.person, .2) {
+			p.doomed = KilledSigningIn
+		}
 		p.doom(span(p.person, 0, d), KilledSigningIn)
 		p.mu.Unlock()
 		err := p.pause(ctx, d)

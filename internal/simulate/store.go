@@ -146,8 +146,11 @@ func (s store) Save(ctx context.Context, text []byte) error {
 	if err != nil {
 		s.count(SaveReportsFailure)
 	}
-	if c.form == tombstone && s.content.access != nil {
-		s.overwrote = s.content
+	if c.form == tombstone {
+		s.departed = time.Now()
+		if s.content.access != nil {
+			s.overwrote = s.content
+		}
 	}
 	s.replace(s.process, c)
 	if err == nil {

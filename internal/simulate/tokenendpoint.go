@@ -206,6 +206,9 @@ func (p *process) checkExchange(r *refresh) {
 	if now.Before(p.notBefore) {
 		p.violate("%v exchanges %v too soon after a failure", p, p.notBefore.Sub(now))
 	}
+	if l := p.last; p.stored && (l == nil || l.form == garbage || l.form == later) {
+		p.violate("%v exchanges %s, although it could not read the store", p, r.value)
+	}
 	if r.family.gone[p] && now.After(p.turned) {
 		p.violate("%v exchanges %s, of before its last sign-in or sign-out", p, r.value)
 	}
