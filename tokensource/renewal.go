@@ -333,7 +333,6 @@ func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 		next.other = of(stored.Token)
 	}
 	switch found := st.find(stored); {
-	// invariant: a token stays the same where only its record is newer
 	case found == news && stored.Change == ChangeRenewal && same(stored.Token, st.token) && stored.Token.Expiry.Equal(st.token.Expiry):
 		// Its place in the order is new. The token is not: who has had it rejected must
 		// not be given it again.
@@ -439,7 +438,7 @@ func (r *renewal) put(st *state, build func() *state) bool {
 		return false
 	}
 	next := build()
-	_, ok := r.swap(st.epoch, func(*state) *state { return next })
+	_, ok := r.swap(st.epoch, func(cur *state) *state { return next.noting(st, cur) })
 	return ok
 }
 
@@ -532,7 +531,6 @@ func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	next := *st
 	var now time.Time
 	if !r.put(st, func() *state {
-		// invariant: only under the lock does a token of another program get its place
 		if err == nil && st.record.foreign() { // it gets a rank by which others know it
 			next.record = st.record.placed(time.Now())
 		}

@@ -119,6 +119,18 @@ func (s *state) saved(err error, now time.Time) *state {
 	return s.settle()
 }
 
+// noting returns s, which is to follow st, with what has come since of saving the
+// sign-in or sign-out of st, as cur has it.
+func (s *state) noting(st, cur *state) *state {
+	if !st.pending || s.record != st.record || cur.pending && cur.record == st.record {
+		return s
+	}
+	n := *s
+	n.record, n.other, n.pending = cur.record, cur.other, cur.pending
+	n.unsaved, n.unsaves, n.saving = cur.unsaved, cur.unsaves, cur.saving
+	return n.settle()
+}
+
 // A finding is what a look into the Store has shown.
 type finding int
 
