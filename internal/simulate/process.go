@@ -58,6 +58,8 @@ type process struct {
 	seen      *rank            // the newest that p has loaded or saved
 	before    *rank            // likewise, without the last Load
 	met       map[*family]bool // what p has loaded of it is the last that there was
+	had       map[*access]bool // what p has loaded, obtained or set
+	fresh     bool             // last is of another program, and not had before
 	overwrote *content         // by the record of a sign-out
 	gens      []string         // the tokens that the Session has told of; empty: a sign-out
 	gen       uint64
@@ -92,7 +94,7 @@ func (p *process) String() string { return fmt.Sprint("process ", p.life) }
 func (w *world) startProcess() *process {
 	w.lives++
 	p := &process{
-		world: w, life: w.lives, met: make(map[*family]bool), dead: make(chan struct{}), doomed: none,
+		world: w, life: w.lives, met: make(map[*family]bool), had: make(map[*access]bool), dead: make(chan struct{}), doomed: none,
 	}
 	p.operator, p.person = w.random("process", p.life), w.random("person", p.life)
 	p.listener, p.revoker = w.random("listener", p.life), w.random("revoker", p.life)

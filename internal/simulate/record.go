@@ -175,6 +175,8 @@ func (p *process) checkSave(c *content) {
 		p.violate("%v saves %v: %s", p, c, c.text)
 	case c.ranked() && last.ranked() && last.rank.compare(c.rank) > 0:
 		p.violate("%v saves %v over %v, which it has seen", p, c, last)
+	case c.form == token && p.fresh && c.access != last.access && p.setting == 0:
+		p.violate("%v saves %v over %v, which is news", p, c, last)
 	case c.form == vacant && last.ranked():
 		p.violate("%v saves a lease over %v", p, last)
 	}

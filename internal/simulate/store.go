@@ -54,6 +54,9 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	err = s.pause(ctx, d)
 	s.mu.Lock()
 	s.storing = false
+	if d >= time.Second {
+		s.disturbed = time.Now() // a lease may have run out meanwhile
+	}
 	if s.unlocked { // the failure of the lock is told after this
 		s.trouble(0)
 	}
@@ -98,7 +101,7 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 		s.unread = time.Now()
 		return c.text, err
 	}
-	s.before = s.seen
+	s.before, s.fresh = s.seen, c.form == foreign && !s.had[c.access]
 	s.sees(c)
 	return c.text, nil
 }
@@ -106,7 +109,7 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 // sees notes that p knows of c. w.mu is held.
 func (p *process) sees(c *content) {
 	if c.access != nil {
-		p.met[c.access.family] = true
+		p.met[c.access.family], p.had[c.access] = true, true
 	}
 	switch c.form {
 	case tombstone:

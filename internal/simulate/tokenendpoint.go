@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authtrip/authtrip/tokensource"
 )
 
 // A mood is what the token endpoint does about one request.
@@ -165,6 +167,7 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	if e.keepRefresh {
 		r.access = a
 	}
+	e.had[a] = true
 	a.by, a.sent, a.got, a.believed, a.rejected = e.process, sent, time.Now(), a.expires, false
 	answer := `{"access_token":"` + a.value + `","token_type":"Bearer"`
 	if a.lifetime > 0 {
@@ -206,7 +209,7 @@ func (p *process) checkExchange(r *refresh) {
 	if now.Before(p.notBefore) {
 		p.violate("%v exchanges %v too soon after a failure", p, p.notBefore.Sub(now))
 	}
-	if l := p.last; p.stored && (l == nil || l.form == garbage || l.form == later) {
+	if l := p.last; p.stored && !(p.setting > 0 && r.family.setBy == p) && (l == nil || l.form == garbage || l.form == later) {
 		p.violate("%v exchanges %s, although it could not read the store", p, r.value)
 	}
 	if r.family.gone[p] && now.After(p.turned) {
@@ -214,6 +217,8 @@ func (p *process) checkExchange(r *refresh) {
 	}
 	for _, s := range r.sends {
 		switch {
+		case s.by == p.outsider && s.next != nil && p.had[s.next.access] && p.counts[ForeignPrevious] == 0:
+			p.violate("%v sends %s again, and has seen the answer that another program had", p, r.value)
 		case s.by != p && !p.locked, s.by == p.outsider, p.lossy && s.by != p:
 			p.count(ExchangeRepeated)
 		case s.by.killed && s.outcome == pending:
@@ -225,9 +230,9 @@ func (p *process) checkExchange(r *refresh) {
 		case s.outcome == lost:
 			p.count(ExchangeRepeated)
 		case s.outcome == refused:
-			// (Where all have the same refresh token, others may have got an answer since, or
-			// it comes back with a sign-in that has gone.)
-			if s.by == p && !p.refused.IsZero() && !(p.keepRefresh && (p.processes > 1 || p.counts[WentBack] > 0)) {
+			// Where all have the same refresh token, others may have got an answer since.
+			// And it may come back by a record of a sign-in.
+			if s.by == p && !p.refused.IsZero() && !(p.keepRefresh && p.processes > 1) && !(p.lossy && p.last != nil && p.last.change == tokensource.ChangeSignIn) {
 				p.violate("%v sends %s again after invalid_grant", p, r.value)
 			}
 		case p.keepRefresh:

@@ -132,6 +132,7 @@ func (a *access) token(r *refresh) *oauth2.Token {
 func (p *process) signInAs() *oauth2.Token {
 	a, r := p.signIn()
 	a.family.setBy = p
+	p.had[a] = true
 	t := a.token(r).WithExtra(map[string]any{"id_token": a.family.extra["id_token"], "tenant": a.family.extra["tenant"]})
 	if p.otherClient {
 		t = tokensource.Bind(t.WithExtra(map[string]any{"id_token": a.family.extra["id_token"]}), tokensource.Binding{ClientID: p.clientID})
