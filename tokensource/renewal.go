@@ -300,7 +300,7 @@ func (r *renewal) rejects(token *oauth2.Token) bool {
 // to go on from, one with st's token if there is nothing newer, nil if st is void.
 func (r *renewal) adopt(st *state) (*state, error) {
 	// invariant: a sign-in is not undone before its save was tried
-	if r.Store == nil || st.pending { // Set or Clear is about to save
+	if r.Store == nil || r.load().pending { // Set or Clear is about to save
 		return st, nil
 	}
 	ctx, cancel := r.patience(st)
