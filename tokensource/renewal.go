@@ -234,14 +234,15 @@ func (r *renewal) lookForSignIn(st *state, now int64) error {
 	if r.Store == nil {
 		return errAgain
 	}
-	if found, err := r.adopt(st); err != nil || found == nil || !found.unsaved || found.pending || now < found.saving {
+	found, err := r.adopt(st)
+	if err != nil || found == nil || !found.unsaved || found.pending || now < found.saving {
 		return errAgain // there is another look if it fails
 	}
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()
 	}
-	_, _ = r.catchUp(r.load(), err)
+	_, _ = r.catchUp(found, err)
 	return errAgain
 }
 
