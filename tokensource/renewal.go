@@ -56,8 +56,22 @@ func (r *renewal) flush() error {
 	if err == nil {
 		defer unlock()
 	}
-	_, err = r.catchUp(st, err)
-	return err
+	if !st.pending {
+		_, err = r.catchUp(st, err)
+		return err
+	}
+	if err == nil {
+		err = r.overtake(r.ctx, st.epoch)
+	}
+	if err != nil {
+		return err // Set or Clear is still to try
+	}
+	now := time.Now()
+	r.swap(st.epoch, func(st *state) *state {
+		next := *st
+		return next.saved(nil, now)
+	})
+	return nil
 }
 
 // detached calls run, and what is to be called after that.
