@@ -55,23 +55,14 @@ func (r *renewal) flush() error {
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()
+		if err := r.overtake(r.ctx, st.epoch); err != nil {
+			return err // Set or Clear is still to try
+		}
 	}
-	if !st.pending {
+	if st := r.load(); st.unsaved && !st.pending {
 		_, err = r.catchUp(st, err)
-		return err
 	}
-	if err == nil {
-		err = r.overtake(r.ctx, st.epoch)
-	}
-	if err != nil {
-		return err // Set or Clear is still to try
-	}
-	now := time.Now()
-	r.swap(st.epoch, func(st *state) *state {
-		next := *st
-		return next.saved(nil, now)
-	})
-	return nil
+	return err
 }
 
 // detached calls run, and what is to be called after that.

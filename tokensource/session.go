@@ -344,6 +344,9 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		return err
 	}
 	defer s.release()
+	if st := s.load(); st.epoch != epoch || !st.pending {
+		return nil // another change came after this one, or a renewal has saved it
+	}
 	stored, err := s.read(ctx)
 	// invariant: nothing overwrites the record of a newer version
 	if err != nil && !errors.Is(err, ErrUnreadable) {
@@ -364,11 +367,19 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		}
 		return &next
 	})
-	if !ok || !st.pending {
-		return nil // another change came after this one, or a renewal has saved it
+	if !ok {
+		return nil
 	}
 	// invariant: a sign-in or sign-out is saved
-	return s.save(ctx, st.record)
+	if err := s.save(ctx, st.record); err != nil {
+		return err
+	}
+	now := time.Now()
+	s.swap(epoch, func(st *state) *state {
+		next := *st
+		return next.saved(nil, now)
+	})
+	return nil
 }
 
 // settled notes what came of overtake, and emits the events of a change.
