@@ -462,10 +462,14 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 		ctx, cancel := r.saving()
 		defer cancel()
 		// invariant: a token is saved before it is given to anybody
-		newer, saveErr = r.saveNewest(ctx, record)
+		newer, saveErr = r.saveNewest(ctx, st, record)
+		if newer != nil && r.load().pending { // but the sign-in comes after it
+			record, newer = signed(token, time.Now(), record, newer), nil
+			saveErr = r.save(ctx, record)
+		}
 		now = time.Now()
 		if newer != nil {
-			next = st.after(st.adopted(newer), r.skew(), now).saved(nil, now)
+			next = r.take(st, newer, now)
 			return next
 		}
 		next = st.after(record, r.skew(), now)

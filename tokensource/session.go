@@ -367,19 +367,18 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		}
 		return &next
 	})
-	if !ok {
+	if !ok || !st.pending {
 		return nil
 	}
 	// invariant: a sign-in or sign-out is saved
-	if err := s.save(ctx, st.record); err != nil {
-		return err
+	err = s.save(ctx, st.record)
+	if now := time.Now(); err == nil {
+		s.swap(epoch, func(st *state) *state {
+			next := *st
+			return next.saved(nil, now)
+		})
 	}
-	now := time.Now()
-	s.swap(epoch, func(st *state) *state {
-		next := *st
-		return next.saved(nil, now)
-	})
-	return nil
+	return err
 }
 
 // settled notes what came of overtake, and emits the events of a change.
@@ -596,9 +595,9 @@ func (s *Session) save(ctx context.Context, record *Record) error {
 	return nil
 }
 
-// saveNewest brings the Store to hold record, unless it has a newer one, which it
-// returns.
-func (s *Session) saveNewest(ctx context.Context, record *Record) (newer *Record, err error) {
+// saveNewest brings the Store to hold record, unless it has a newer one, or since st
+// what another program wrote. It returns that.
+func (s *Session) saveNewest(ctx context.Context, st *state, record *Record) (newer *Record, err error) {
 	if s.Store == nil {
 		return nil, nil
 	}
@@ -606,7 +605,7 @@ func (s *Session) saveNewest(ctx context.Context, record *Record) (newer *Record
 	stored, err := s.read(ctx)
 	switch {
 	// invariant: no save replaces a newer record
-	case err == nil && !stored.none() && !stored.foreign() && stored.compare(record) > 0:
+	case err == nil && st.find(stored) == news && (stored.foreign() || stored.compare(record) > 0):
 		return stored, nil
 	case err == nil, errors.Is(err, ErrUnreadable) && !errors.Is(err, errWrongKey):
 		return nil, s.save(ctx, record)
