@@ -100,7 +100,7 @@ var mutants = []mutant{
 	{"a sign-in is not undone before its save was tried", "a load undoes a sign-in that waits to be saved", "r.Store == nil"},
 	{
 		"a sign-in or sign-out is saved", "a sign-out leaves the store as it is",
-		"if st.record.Change == ChangeSignOut { return nil }; %s",
+		"if err = nil; st.record.Change != ChangeSignOut { %s }",
 	},
 	{"what a renewal brings after SignOut is revoked", "what a renewal brings after SignOut is not revoked", never},
 	{"a sign-out during OnEvent counts", "a sign-out while OnEvent runs is not noticed", never},

@@ -343,6 +343,25 @@ func (p *process) signOut() {
 	p.checkRevoked(cur, turned)
 }
 
+// wait waits, as a program does before it exits.
+func (p *process) wait() {
+	p.mu.Lock()
+	p.note("%v waits", p)
+	turns := p.turns
+	p.mu.Unlock()
+	before, _ := p.session.Current()
+	err := p.session.Wait(p.ctx)
+	after, _ := p.session.Current()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note("%v has waited: %v", p, err)
+	switch {
+	case p.killed, err != nil, p.turns != turns, !p.stored, after == nil, after != before:
+	case !p.access[after.AccessToken].saved:
+		p.violate("%v has waited, and %s is not saved", p, after.AccessToken)
+	}
+}
+
 // revoke revokes one pair of tokens at the authorization server.
 func (p *process) revoke(ctx context.Context, t *oauth2.Token) error {
 	p.mu.Lock()
@@ -606,7 +625,8 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 			p.violate("%v: call %d: renewals are limited after %d", p, c.id, n)
 		}
 	case isRetry:
-		if now.After(p.troubled) && p.turns == before.turns {
+		// (A look into the store has two seconds, and then tells of the last failure.)
+		if now.After(p.troubled.Add(2*time.Second)) && p.turns == before.turns {
 			p.violate("%v: call %d: %v, but the last failure is not so recent", p, c.id, err)
 		}
 		if d := retry.At.Sub(now); d > time.Hour {

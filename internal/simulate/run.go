@@ -147,6 +147,15 @@ func (w *world) run() {
 			}
 		})
 	}
+	if waits := w.random("waits", 0); chance(waits, .3) {
+		for range 3 {
+			n := waits.IntN(w.config.processes)
+			at(span(waits, time.Second, w.length), func() { slot(n).wait() })
+		}
+		w.mu.Lock()
+		w.waits = true
+		w.mu.Unlock()
+	}
 	w.outside(w.random("outside", 0), at)
 	if twice := w.random("twice", 0); w.config.processes > 1 && chance(twice, .2) {
 		when := span(twice, time.Second, w.length)
@@ -154,7 +163,13 @@ func (w *world) run() {
 		w.count(SignedInTwice)
 		w.mu.Unlock()
 		for n := range 2 {
-			at(when+span(twice, 0, 300*time.Millisecond), func() { slot(n).set() })
+			at(when+span(twice, 0, 300*time.Millisecond), func() {
+				p := slot(n)
+				if w.waits {
+					time.AfterFunc(2*time.Millisecond, p.wait)
+				}
+				p.set()
+			})
 		}
 	}
 	if chance(r, .1) {

@@ -217,7 +217,7 @@ func (p *process) checkExchange(r *refresh) {
 	}
 	for _, s := range r.sends {
 		switch {
-		case s.by == p.outsider && s.next != nil && p.had[s.next.access] && p.counts[ForeignPrevious] == 0:
+		case s.by == p.outsider && s.next != nil && p.had[s.next.access] && p.counts[ForeignPrevious]+p.counts[WentBack] == 0:
 			p.violate("%v sends %s again, and has seen the answer that another program had", p, r.value)
 		case s.by != p && !p.locked, s.by == p.outsider, p.lossy && s.by != p:
 			p.count(ExchangeRepeated)

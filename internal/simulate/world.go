@@ -64,6 +64,7 @@ type world struct {
 	lock      chan struct{}
 	lossy     bool      // the store may have gone back
 	skews     bool      // a clock was ahead or behind
+	waits     bool      // somebody calls Wait
 	disturbed time.Time // when an operation last failed, or something came from outside
 
 	procs    []*process // alive, each in its place
