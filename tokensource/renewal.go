@@ -463,7 +463,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 		defer cancel()
 		// invariant: a token is saved before it is given to anybody
 		newer, saveErr = r.saveNewest(ctx, st, record)
-		if newer != nil && r.load().pending { // but the sign-in comes after it
+		if cur := r.load(); newer != nil && cur.epoch == st.epoch && cur.pending { // but the sign-in comes after it
 			record, newer = signed(token, time.Now(), record, newer), nil
 			saveErr = r.save(ctx, record)
 		}
