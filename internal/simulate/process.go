@@ -356,7 +356,7 @@ func (p *process) wait() {
 	defer p.mu.Unlock()
 	p.note("%v has waited: %v", p, err)
 	switch {
-	case p.killed, err != nil, p.turns != turns, !p.stored, after == nil, after != before:
+	case p.killed, err != nil, p.turns != turns, !p.stored, after == nil, after != before, !p.refused.IsZero():
 	case !p.access[after.AccessToken].saved:
 		p.violate("%v has waited, and %s is not saved", p, after.AccessToken)
 	}
