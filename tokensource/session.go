@@ -580,6 +580,15 @@ func (s *Session) read(ctx context.Context) (record *Record, err error) {
 	return record, err
 }
 
+// readAlone is read, while nobody else in this process uses the Store.
+func (s *Session) readAlone(ctx context.Context) (*Record, error) {
+	if err := s.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	return s.read(ctx)
+}
+
 // save brings the Store to hold record.
 func (s *Session) save(ctx context.Context, record *Record) error {
 	text, err := record.bytes()

@@ -59,7 +59,7 @@ func (s *Session) leave(ctx context.Context, known *state, d *departure) error {
 		defer unlock()
 	}
 	if locks {
-		if stored, err := s.read(ctx); err == nil && stored.Token != nil && (known.record.none() || stored.foreign() || stored.compare(known.record) > 0) {
+		if stored, err := s.readAlone(ctx); err == nil && stored.Token != nil && (known.record.none() || stored.foreign() || stored.compare(known.record) > 0) {
 			newest = stored.Token
 		}
 		// Under the lock nobody exchanges: a token is revoked before it is forgotten.

@@ -152,7 +152,6 @@ func (s *state) find(stored *Record) finding {
 		return news
 	case stored.foreign():
 		return s.findForeign(stored)
-	// invariant: a refused refresh token is not taken up again
 	case s.dead && stored.Token != nil && (stored.Change != ChangeSignIn || stored.Signed.Equal(known.Signed)) &&
 		stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep // that refresh token has been refused
