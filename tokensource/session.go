@@ -352,7 +352,25 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 	if err != nil && !errors.Is(err, ErrUnreadable) {
 		return err
 	}
-	st, ok := s.swap(epoch, func(st *state) *state {
+	st, ok := s.outrank(epoch, stored)
+	if !ok || !st.pending {
+		return nil
+	}
+	// invariant: a sign-in or sign-out is saved
+	err = s.save(ctx, st.record)
+	if now := time.Now(); err == nil {
+		s.swap(epoch, func(st *state) *state {
+			next := *st
+			return next.saved(nil, now)
+		})
+	}
+	return err
+}
+
+// outrank puts the sign-in or sign-out of epoch above stored, which may be nil, as long as
+// it waits to be saved.
+func (s *Session) outrank(epoch uint64, stored *Record) (*state, bool) {
+	return s.swap(epoch, func(st *state) *state {
 		next := *st
 		switch {
 		case !st.pending, stored.none():
@@ -367,18 +385,6 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		}
 		return &next
 	})
-	if !ok || !st.pending {
-		return nil
-	}
-	// invariant: a sign-in or sign-out is saved
-	err = s.save(ctx, st.record)
-	if now := time.Now(); err == nil {
-		s.swap(epoch, func(st *state) *state {
-			next := *st
-			return next.saved(nil, now)
-		})
-	}
-	return err
 }
 
 // settled notes what came of overtake, and emits the events of a change.
