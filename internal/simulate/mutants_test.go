@@ -116,7 +116,6 @@ var mutants = []mutant{
 	{"who spends a refresh token holds the lock", "the store is not locked", "locker, ok := Locker(nil), false"},
 	{"a refresh token is spent under the lock", "a refresh token found after the lock has failed is spent", never},
 	{"a refresh token is sent for its own client only", "the client ID is not compared", never},
-	{"a refused refresh token is not taken up again", "a refused refresh token is adopted", never},
 	{"a renewal replaces what was seen, and nothing newer", "the flight does not look again at what it is to replace", never},
 	{
 		"a token is saved before it is given to anybody", "a token is published before it is saved",

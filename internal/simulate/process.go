@@ -546,8 +546,11 @@ func (p *process) check(ctx context.Context, before view, rejected, token *oauth
 		return token, nil
 	}
 	c.given = token
-	if p.turns == before.turns && before.at.After(p.turned) {
-		p.checkNewest(before, c, a)
+	if time.Now().After(p.turned) {
+		p.checkTurned(c, a)
+		if p.turns == before.turns && before.at.After(p.turned) {
+			p.checkNewest(before, c, a)
+		}
 	}
 	if rejected != nil && token.AccessToken == rejected.AccessToken && !p.keepAccess {
 		p.violate("%v: call %d is given the token that was rejected", p, c.id)
@@ -568,15 +571,20 @@ func (p *process) check(ctx context.Context, before view, rejected, token *oauth
 	return token, nil
 }
 
-// checkNewest checks that a, which a call of p's is given, is not older than what p
-// has given or seen before. w.mu is held.
-func (p *process) checkNewest(before view, c *call, a *access) {
+// checkTurned checks that a, which a call of p's is given, is not of before the last
+// sign-in or sign-out. w.mu is held.
+func (p *process) checkTurned(c *call, a *access) {
 	if a.family.gone[p] {
 		p.violate("%v: call %d is given token %d, of before the last sign-in or sign-out", p, c.id, a.serial)
 	}
 	if a.by == p && a.sent.Before(p.turned) && !p.keepAccess {
 		p.violate("%v: call %d is given token %d, whose exchange began before the last sign-in or sign-out", p, c.id, a.serial)
 	}
+}
+
+// checkNewest checks that a is not older than what p has given or seen before. w.mu is
+// held.
+func (p *process) checkNewest(before view, c *call, a *access) {
 	if n := before.newest; n != nil && a.older(n) {
 		p.violate("%v: call %d is given token %d after somebody was given %d", p, c.id, a.serial, n.serial)
 	}

@@ -47,6 +47,9 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 		faulty = false
 	}
 	half := faulty && chance(s.moods, .3)
+	if fails == LoadFails && s.doomed == SignedOutRevoking && chance(s.moods, .5) {
+		s.doom(d/2, SignedOutRevoking) // before the exchange, which it is to prevent
+	}
 	if fails == SaveFails {
 		s.doom(d/2, KilledBeforeSave)
 	}
@@ -151,7 +154,7 @@ func (s store) Save(ctx context.Context, text []byte) error {
 	}
 	if c.form == tombstone {
 		s.departed = time.Now()
-		if s.content.access != nil {
+		if s.content.access != nil && s.last == s.content {
 			s.overwrote = s.content
 		}
 	}
