@@ -67,7 +67,7 @@ func (s *Session) leave(ctx context.Context, known *state, d *departure) error {
 			err = fmt.Errorf("tokensource: signed out, but the Store's token may not be revoked: %w", err)
 		default:
 			s.outrank(d.epoch, stored)
-			if stored.Token != nil && (known.record.none() || stored.foreign() || stored.compare(known.record) > 0) {
+			if stored.Token != nil && (known.token == nil || stored.foreign() || stored.compare(known.record) > 0) {
 				newest = stored.Token
 			}
 		}
