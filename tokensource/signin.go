@@ -207,6 +207,9 @@ func (s *Session) signedIn() bool {
 func (s *Session) claim(ctx context.Context, owner string) (free bool, err error) {
 	err = s.visit(ctx, func(st *state, stored *Record) *Record {
 		now := time.Now()
+		if st.pending {
+			return nil // Set or Clear is about to save
+		}
 		// invariant: of several processes one signs in
 		if s.signedIn() || stored.lease.owner != owner && now.Before(stored.lease.until) {
 			return nil
@@ -264,8 +267,11 @@ func (s *Session) visit(ctx context.Context, edit func(st *state, stored *Record
 		}
 		defer r.release()
 		stored, err := r.read(r.ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case r.load().epoch != st.epoch:
+			return errAgain
 		}
 		if st.record != nil && st.record.foreign() { // it gets a rank by which others know it
 			next := *st
