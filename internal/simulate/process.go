@@ -159,7 +159,7 @@ func (p *process) follow(e tokensource.Event) {
 		return
 	}
 	exact := cur != nil && p.session.Generation(cur) == e.Generation
-	name := ""
+	name := "another"
 	if exact {
 		name = cur.AccessToken + " " + cur.RefreshToken
 		delete(p.owed, p.access[cur.AccessToken])

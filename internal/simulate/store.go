@@ -118,7 +118,7 @@ func (p *process) sees(c *content) {
 	case tombstone:
 		p.out = true
 	case foreign:
-		if p.setting > 0 && c.access.family.setBy != p { // the record of Set comes after it
+		if p.setting > 0 && p.loading.After(p.turned) && c.access.family.setBy != p { // the record of Set comes after it
 			c.access.family.gone[p] = true
 		}
 	}
