@@ -27,13 +27,12 @@ var mutate = flag.Bool("mutants", false, "break the library in each known way, a
 type mutant struct {
 	invariant string
 	about     string
-	code      string // what takes the place; never and always stand for conditions, drop for nothing
+	code      string // what takes the place; never is for a condition, drop for a statement
 }
 
 const (
-	never  = "false && (%s)"
-	always = "true || (%s)"
-	drop   = ""
+	never = "false && (%s)"
+	drop  = ""
 )
 
 // Every one of these has to be found, or an invariant is only written down.
@@ -259,7 +258,7 @@ func (s *spot) find(set *token.FileSet, file *ast.File, line int) {
 // mutate returns the source with code in the spot's place.
 func (s *spot) mutate(code string) string {
 	old := string(s.source[s.from:s.to])
-	if code == never || code == always {
+	if code == never {
 		old = strings.Join(s.conditions, ") || (")
 	}
 	code = strings.ReplaceAll(code, "%s", old)

@@ -111,7 +111,7 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 
 // sees notes that p knows of c. w.mu is held.
 func (p *process) sees(c *content) {
-	if c.access != nil {
+	if c.access != nil && p.loading.After(p.turned) { // otherwise it comes to nothing
 		p.met[c.access.family], p.had[c.access] = true, true
 	}
 	switch c.form {

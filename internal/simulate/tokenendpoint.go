@@ -80,7 +80,9 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	e.note("%v exchanges %s, mood %d", e.process, r.value, m.kind)
 	e.exchanging++
 	e.loaded = false
-	e.doom(span(e.exchanges, 0, m.before+m.after), KilledInExchange, SignedIn, SignedOut, SignedOutRevoking)
+	if !e.slowEvents || chance(e.exchanges, .5) { // otherwise it is for OnEvent
+		e.doom(span(e.exchanges, 0, m.before+m.after), KilledInExchange, SignedIn, SignedOut, SignedOutRevoking)
+	}
 	if len(e.procs) > 1 { // another does it meanwhile
 		e.procs[(slices.Index(e.procs, e.process)+1)%len(e.procs)].doom(span(e.exchanges, 0, m.before+m.after), SignedOutAmidRenewal)
 	}
