@@ -104,6 +104,7 @@ func dress(t, old *oauth2.Token, names []string, now time.Time) *oauth2.Token {
 	}
 	fields := make(map[string]any)
 	if old != nil {
+		// invariant: extra fields outlive a renewal
 		maps.Copy(fields, extra.Fields(old))
 		binding = binding.over(BindingOf(old))
 	}

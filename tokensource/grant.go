@@ -54,6 +54,7 @@ func RefreshToken(cfg *oauth2.Config) Grant {
 		case current.RefreshToken == "":
 			return nil, fmt.Errorf("%w: the token came without a refresh token", ErrReauthRequired)
 		}
+		// invariant: a refresh token is sent for its own client only
 		if id := BindingOf(current).ClientID; id != "" && cfg.ClientID != "" && id != cfg.ClientID {
 			return nil, fmt.Errorf("%w: the token belongs to client %q, not to %q", ErrReauthRequired, printable(id), cfg.ClientID)
 		}

@@ -369,8 +369,10 @@ func (r *Record) foreign() bool { return r.Change == "" && r.Token != nil }
 // compare orders records: it is positive if r is newer than old.
 func (r *Record) compare(old *Record) int {
 	return cmp.Or(
+		// invariant: a sign-in or sign-out is newer than every renewal before it
 		r.Signed.Compare(old.Signed),
 		cmp.Compare(r.Serial, old.Serial),
+		// invariant: of two renewals of one record, the later one is newer
 		r.At.Compare(old.At),
 		strings.Compare(of(r.Token), of(old.Token)),
 	)
@@ -390,15 +392,25 @@ func above(old, now time.Time) time.Time {
 func signed(token *oauth2.Token, now time.Time, seen ...*Record) *Record {
 	r := &Record{Token: token, Change: ChangeSignIn, Signed: utc(now)}
 	if token == nil {
+		// invariant: a sign-out keeps nothing of the record before
 		r.Change = ChangeSignOut
 	}
 	for _, old := range seen {
 		if old != nil {
+			// invariant: a sign-in is newer than each record seen, whatever the clock says
 			r.Signed = above(old.Signed, r.Signed)
 		}
 	}
 	r.At = r.Signed
 	return r
+}
+
+// placed returns the record by which a token of another program, which r is, gets its
+// place in the order. It is no sign-in: a refresh token that was refused stays dead.
+func (r *Record) placed(now time.Time) *Record {
+	p := signed(r.Token, now, r)
+	p.Change, p.rest = ChangeRenewal, r.rest
+	return p
 }
 
 // renewed returns the record of a renewal of r, which may be nil, that began at start.
@@ -412,6 +424,7 @@ func (r *Record) renewed(token *oauth2.Token, start time.Time) *Record {
 		signed := above(r.Signed, start)
 		return &Record{Token: token, Change: ChangeRenewal, Signed: signed, At: signed, rest: r.rest}
 	}
+	// invariant: a renewal keeps Signed and raises Serial
 	return &Record{
 		Token: token, Change: ChangeRenewal, Signed: r.Signed, Serial: r.Serial + 1, At: above(r.At, start), rest: r.rest,
 	}

@@ -55,15 +55,22 @@ func (r *renewal) flush() error {
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()
+		if err := r.overtake(r.ctx, st.epoch); err != nil {
+			return err // Set or Clear is still to try
+		}
 	}
-	_, err = r.catchUp(st, err)
+	if st := r.load(); st.unsaved && !st.pending {
+		_, err = r.catchUp(st, err)
+	}
 	return err
 }
 
 // detached calls run, and what is to be called after that.
 func (r *renewal) detached(caller context.Context, run func()) {
+	// invariant: a renewal outlives the caller that began it
 	detached, end := marks.WithRenewal(context.WithoutCancel(caller), r.Session)
 	defer end()
+	// invariant: a renewal ends within Timeout
 	ctx, cancel := context.WithTimeout(detached, r.timeout())
 	defer cancel()
 	r.ctx, r.start = ctx, time.Now()
@@ -81,6 +88,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	st, now := r.load(), r.start.UnixNano()
 	good := now < min(st.usable, st.renewal) && !r.forced
 	switch {
+	// invariant: a renewal replaces what was seen, and nothing newer
 	case st.token != r.seen:
 		return nil, errAgain
 	case st.dead, st.signedOut():
@@ -97,6 +105,7 @@ func (r *renewal) run() (*oauth2.Token, error) {
 	switch {
 	case st == nil:
 		return nil, errAgain
+	// invariant: what could not be saved is saved later
 	case st.unsaved && !st.pending && now >= st.saving && (good || st.token == nil):
 		var void error
 		if st, void = r.catchUp(st, err); void == errAgain {
@@ -180,11 +189,12 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 		default:
 			st = adopted
 		}
-		switch {
-		case cause != nil && same(st.token, spent):
-			return r.latch(st, cause)
-		case lockErr != nil && st.spends():
+		// invariant: a refresh token is spent under the lock
+		if lockErr != nil && st.spends() { // the Store had a refresh token, and another process may be spending it
 			return r.fail(st, lockErr)
+		}
+		if cause != nil && same(st.token, spent) {
+			break
 		}
 		// Those who wait because the token has expired are not to fail by what
 		// only answers a rejection.
@@ -194,6 +204,7 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 				return nil, err
 			}
 		}
+		// invariant: no exchange begins after a sign-in or sign-out
 		if r.load().epoch != st.epoch {
 			return nil, errAgain
 		}
@@ -210,6 +221,7 @@ func (r *renewal) exchange(st *state, lockErr error) (*oauth2.Token, error) {
 			return nil, err
 		case errors.Is(err, ErrUnchanged) && rejected:
 			return nil, err
+		// invariant: a temporary failure ends no session
 		case !final(err, st.token):
 			return r.fail(st, err)
 		}
@@ -224,14 +236,15 @@ func (r *renewal) lookForSignIn(st *state, now int64) error {
 	if r.Store == nil {
 		return errAgain
 	}
-	if found, err := r.adopt(st); err != nil || found == nil || !found.unsaved || found.pending || now < found.saving {
+	found, err := r.adopt(st)
+	if err != nil || found == nil || !found.unsaved || found.pending || now < found.saving {
 		return errAgain // there is another look if it fails
 	}
 	unlock, err := r.lock(r.ctx)
 	if err == nil {
 		defer unlock()
 	}
-	_, _ = r.catchUp(r.load(), err)
+	_, _ = r.catchUp(found, err)
 	return errAgain
 }
 
@@ -258,6 +271,7 @@ func (r *renewal) look(st *state) error {
 	switch {
 	case err != nil:
 		found = st
+	// invariant: a look may find a sign-out
 	case found == nil, found.signedOut():
 		return errAgain
 	case found.token != st.token:
@@ -288,7 +302,8 @@ func (r *renewal) rejects(token *oauth2.Token) bool {
 // adopt publishes what another process has stored since, and returns the state
 // to go on from, one with st's token if there is nothing newer, nil if st is void.
 func (r *renewal) adopt(st *state) (*state, error) {
-	if r.Store == nil || st.pending { // Set or Clear is about to save
+	// invariant: a sign-in is not undone before its save was tried
+	if r.Store == nil || r.load().pending { // Set or Clear is about to save
 		return st, nil
 	}
 	ctx, cancel := r.patience(st)
@@ -296,6 +311,7 @@ func (r *renewal) adopt(st *state) (*state, error) {
 	_ = r.acquire(context.WithoutCancel(r.ctx))
 	stored, err := r.read(ctx)
 	r.release()
+	// invariant: what cannot be read starts no renewal that spends a refresh token
 	if err != nil {
 		return nil, fmt.Errorf("loading from the store: %w", err)
 	}
@@ -305,9 +321,9 @@ func (r *renewal) adopt(st *state) (*state, error) {
 	case next == st:
 	case !r.put(st, func() *state { return next }):
 		return nil, nil
-	case next.record != st.record:
+	case next.record != st.record && (next.token != st.token || next.signedOut()):
 		r.tellAdopted(st, next, now)
-	case !next.unsaved:
+	case st.unsaved && !next.unsaved:
 		r.note(Event{Kind: EventSaved, Generation: next.generation})
 	}
 	return next, nil
@@ -316,21 +332,29 @@ func (r *renewal) adopt(st *state) (*state, error) {
 // take returns the state that follows st now that stored has been found in the Store.
 func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 	next := *st
-	switch st.find(stored) {
-	case news:
-		return st.after(st.adopted(stored), r.skew(), now).saved(nil, now)
-	case inStep:
-		if !st.unsaved {
-			return st
-		}
+	if stored.foreign() {
+		next.other = of(stored.Token)
+	}
+	switch found := st.find(stored); {
+	case found == news && stored.Change == ChangeRenewal && same(stored.Token, st.token) && stored.Token.Expiry.Equal(st.token.Expiry):
+		// Its place in the order is new. The token is not: who has had it rejected must
+		// not be given it again.
+		r := *stored
+		r.Token = st.token
+		next.record = &r
+		return next.saved(nil, now)
+	// invariant: a newer record counts
+	case found == news:
+		return next.after(st.adopted(stored), r.skew(), now).saved(nil, now)
+	case found == inStep && st.unsaved:
 		return next.saved(nil, now) // that failure was none
-	default:
-		if st.unsaved {
-			return st
-		}
+	case found == behind && !st.unsaved:
 		next.unsaved, next.saving = true, now.UnixNano()
 		return next.settle()
+	case next.other != st.other:
+		return &next
 	}
+	return st
 }
 
 func (r *renewal) tellAdopted(st, next *state, now time.Time) {
@@ -355,6 +379,7 @@ func (r *renewal) admit(st *state) error {
 	r.replaced = slices.DeleteFunc(r.replaced, func(t time.Time) bool {
 		return r.start.Round(0).Sub(t).Abs() >= forcedWindow // either way: clocks are set back
 	})
+	// invariant: rejected tokens are replaced only so often
 	if len(r.replaced) < limit {
 		r.limited = false
 		return nil
@@ -411,11 +436,12 @@ func (r *renewal) put(st *state, build func() *state) bool {
 	// Whoever holds the right to write gives it back within Timeout.
 	_ = r.acquire(context.WithoutCancel(r.ctx))
 	defer r.release()
+	// invariant: a sign-in or sign-out makes a renewal under way void
 	if r.load().epoch != st.epoch {
 		return false
 	}
 	next := build()
-	_, ok := r.swap(st.epoch, func(*state) *state { return next })
+	_, ok := r.swap(st.epoch, func(cur *state) *state { return next.noting(st, cur) })
 	return ok
 }
 
@@ -432,10 +458,15 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 	if !r.put(st, func() *state {
 		ctx, cancel := r.saving()
 		defer cancel()
-		newer, saveErr = r.saveNewest(ctx, record)
+		// invariant: a token is saved before it is given to anybody
+		newer, saveErr = r.saveNewest(ctx, st, record)
+		if cur := r.load(); newer != nil && cur.epoch == st.epoch && cur.pending { // but the sign-in comes after it
+			record, newer = signed(token, time.Now(), record, newer), nil
+			saveErr = r.save(ctx, record)
+		}
 		now = time.Now()
 		if newer != nil {
-			next = st.after(st.adopted(newer), r.skew(), now).saved(nil, now)
+			next = r.take(st, newer, now)
 			return next
 		}
 		next = st.after(record, r.skew(), now)
@@ -445,6 +476,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 			next.usable = at + int64(time.Second)
 			next.renewal = next.usable
 		}
+		// invariant: a save that failed is tried again
 		return next.saved(saveErr, now)
 	}) {
 		r.discard(st, token)
@@ -470,6 +502,7 @@ func (r *renewal) publish(st *state, token *oauth2.Token) (*oauth2.Token, error)
 
 // discard revokes token, which came too late, if a sign-out has asked for that.
 func (r *renewal) discard(st *state, token *oauth2.Token) {
+	// invariant: what a renewal brings after SignOut is revoked
 	if d := r.load().departure; d != nil && d.epoch > st.epoch {
 		ctx, cancel := r.saving()
 		defer cancel()
@@ -480,6 +513,7 @@ func (r *renewal) discard(st *state, token *oauth2.Token) {
 // saving returns a context with a Timeout of its own: the exchange may have used up the
 // renewal's, and what it obtained must not be lost.
 func (r *renewal) saving() (context.Context, context.CancelFunc) {
+	// invariant: saving has a Timeout of its own
 	return context.WithTimeout(context.WithoutCancel(r.ctx), r.timeout())
 }
 
@@ -490,6 +524,7 @@ func (r *renewal) saving() (context.Context, context.CancelFunc) {
 func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	if err == nil {
 		var adopted *state
+		// invariant: what is saved late does not replace what is newer
 		adopted, err = r.adopt(st)
 		switch {
 		case adopted == nil && err == nil:
@@ -503,8 +538,8 @@ func (r *renewal) catchUp(st *state, err error) (*state, error) {
 	next := *st
 	var now time.Time
 	if !r.put(st, func() *state {
-		if st.record.foreign() { // it gets a rank by which others know it
-			next.record = signed(st.token, time.Now(), st.record)
+		if err == nil && st.record.foreign() { // it gets a rank by which others know it
+			next.record = st.record.placed(time.Now())
 		}
 		if err == nil {
 			ctx, cancel := r.saving()
@@ -531,6 +566,7 @@ func (r *renewal) fail(st *state, cause error) (*oauth2.Token, error) {
 	wait := backoff(next.failures, cause)
 	at := time.Now().Add(wait)
 	err := &RetryError{At: at.Round(0), Err: cause}
+	// invariant: a failure is remembered until the next attempt
 	next.err, next.renewal = err, at.UnixNano()
 	next.quickEnd = 0
 	if !r.put(st, next.settle) {
@@ -553,6 +589,7 @@ func (r *renewal) latch(st *state, cause error) (*oauth2.Token, error) {
 	if !errors.Is(cause, ErrReauthRequired) {
 		cause = fmt.Errorf("%w: %w", ErrReauthRequired, cause)
 	}
+	// invariant: a refusal is final
 	next.err, next.dead, next.renewal = cause, true, time.Now().Add(signInLook).UnixNano()
 	if !r.put(st, next.settle) {
 		return nil, errAgain

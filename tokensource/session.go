@@ -264,6 +264,7 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 			return nil, st.err
 		case st.signedOut():
 			return s.Token(ctx)
+		// invariant: a token is told from another by identity, not by its text
 		case rejected == nil || st.token != rejected:
 			return s.Token(ctx)
 		case s.failsFast(ctx, st, now):
@@ -274,6 +275,7 @@ func (s *Session) Renew(ctx context.Context, rejected *oauth2.Token) (*oauth2.To
 		token, err := s.wait(ctx, rejected, true)
 		switch {
 		case err != nil && s.passed(st, err):
+		// invariant: the rejected token is not given again
 		case err == nil && token == rejected: // the renewal had begun for another reason
 		default:
 			return token, err
@@ -312,6 +314,7 @@ func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKin
 	start := time.Now()
 	st := s.turn(token, start, nil)
 	// What a renewal brings now is void.
+	// invariant: a sign-in or sign-out ends the exchange under way
 	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
 		a.cancel()
 	}
@@ -331,6 +334,7 @@ func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state 
 	for {
 		old, cur := s.state.Load(), s.load()
 		next := cur.after(signed(token, now, cur.record), s.skew(), now)
+		// invariant: whatever began before a sign-in or sign-out is void
 		next.epoch++
 		if d != nil {
 			d.epoch, next.departure = next.epoch, d
@@ -355,22 +359,47 @@ func (s *Session) overtake(ctx context.Context, epoch uint64) error {
 		return err
 	}
 	defer s.release()
+	if st := s.load(); st.epoch != epoch || !st.pending {
+		return nil // another change came after this one, or a renewal has saved it
+	}
 	stored, err := s.read(ctx)
+	// invariant: nothing overwrites the record of a newer version
 	if err != nil && !errors.Is(err, ErrUnreadable) {
 		return err
 	}
-	st, ok := s.swap(epoch, func(st *state) *state {
-		if !st.pending || stored.none() || st.record.compare(stored) > 0 {
-			return st
-		}
+	st, ok := s.outrank(epoch, stored)
+	if !ok || !st.pending {
+		return nil
+	}
+	// invariant: a sign-in or sign-out is saved
+	err = s.save(ctx, st.record)
+	if now := time.Now(); err == nil {
+		s.swap(epoch, func(st *state) *state {
+			next := *st
+			return next.saved(nil, now)
+		})
+	}
+	return err
+}
+
+// outrank puts the sign-in or sign-out of epoch above stored, which may be nil, as long as
+// it waits to be saved.
+func (s *Session) outrank(epoch uint64, stored *Record) (*state, bool) {
+	return s.swap(epoch, func(st *state) *state {
 		next := *st
-		next.record = signed(st.token, time.Now(), st.record, stored)
+		switch {
+		case !st.pending, stored.none():
+			return st
+		case stored.foreign():
+			// invariant: what another program wrote before a sign-in is older
+			next.other = of(stored.Token) // this change came after it
+		case st.record.compare(stored) > 0:
+			return st
+		default:
+			next.record = signed(st.token, time.Now(), st.record, stored)
+		}
 		return &next
 	})
-	if !ok || !st.pending {
-		return nil // another change came after this one, or a renewal has saved it
-	}
-	return s.save(ctx, st.record)
 }
 
 // settled notes what came of overtake, and emits the events of a change.
@@ -542,6 +571,7 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 
 // tryLock is lock, but for ErrChanged.
 func (s *Session) tryLock(ctx context.Context) (unlock func(), err error) {
+	// invariant: who spends a refresh token holds the lock
 	locker, ok := s.Store.(Locker)
 	if !ok {
 		return func() {}, nil
@@ -571,6 +601,15 @@ func (s *Session) read(ctx context.Context) (record *Record, err error) {
 	return record, err
 }
 
+// readAlone is read, while nobody else in this process uses the Store.
+func (s *Session) readAlone(ctx context.Context) (*Record, error) {
+	if err := s.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	return s.read(ctx)
+}
+
 // save brings the Store to hold record.
 func (s *Session) save(ctx context.Context, record *Record) error {
 	if record.Change == ChangeSignOut {
@@ -589,15 +628,17 @@ func (s *Session) save(ctx context.Context, record *Record) error {
 	return nil
 }
 
-// saveNewest brings the Store to hold record, unless it has a newer one, which it
-// returns.
-func (s *Session) saveNewest(ctx context.Context, record *Record) (newer *Record, err error) {
+// saveNewest brings the Store to hold record, unless it has a newer one, or since st
+// what another program wrote. It returns that.
+func (s *Session) saveNewest(ctx context.Context, st *state, record *Record) (newer *Record, err error) {
 	if s.Store == nil {
 		return nil, nil
 	}
+	// invariant: each save follows a load
 	stored, err := s.read(ctx)
 	switch {
-	case err == nil && !stored.none() && !stored.foreign() && stored.compare(record) > 0:
+	// invariant: no save replaces a newer record
+	case err == nil && st.find(stored) == news && (stored.foreign() || stored.compare(record) > 0):
 		return stored, nil
 	case err == nil, errors.Is(err, ErrUnreadable) && !errors.Is(err, errWrongKey):
 		return nil, s.save(ctx, record)
@@ -630,15 +671,18 @@ func (s *Session) wait(ctx context.Context, seen *oauth2.Token, forced bool) (*o
 	select {
 	case r := <-s.start(ctx, seen, forced):
 		token, _ := r.Val.(*oauth2.Token)
+		// invariant: a sign-out during OnEvent counts
 		if r.Err == nil && token != s.load().token {
 			return nil, errAgain // Set or Clear has come since, as during OnEvent
 		}
 		return token, r.Err
+	// invariant: a caller leaves on time
 	case <-ctx.Done():
 		return nil, waited(ctx, "a renewal")
 	}
 }
 
 func (s *Session) start(ctx context.Context, seen *oauth2.Token, forced bool) <-chan singleflight.Result {
+	// invariant: all callers share one renewal
 	return s.flight.DoChan("", func() (any, error) { return s.renew(ctx, seen, forced) })
 }

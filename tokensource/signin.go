@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authtrip/authtrip/internal/marks"
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -154,11 +155,19 @@ func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Gra
 		defer close(kept)
 		s.keepLease(obtaining, stop, owner)
 	}()
-	err := s.obtainAndSet(obtaining, obtain)
+	var obtained bool
+	err := s.obtainAndSet(obtaining, func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, error) {
+		token, err := obtain(ctx, current)
+		obtained = err == nil
+		return token, err
+	})
 	stop()
 	<-kept
-	if err == nil || s.signedIn() { // in another process, if obtain was stopped
+	switch {
+	case !obtained && s.signedIn(): // in another process
 		return nil
+	case err == nil, s.signedIn(): // what could not be saved is saved later, without the lease
+		return err
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
@@ -199,14 +208,23 @@ func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
 	free := false // written by visit, which may outlast an error
 	err := s.visit(ctx, func(st *state, stored *Record) *Record {
 		now := time.Now()
+		if st.pending {
+			return nil // Set or Clear is about to save
+		}
+		// invariant: of several processes one signs in
 		if s.signedIn() || stored.lease.owner != owner && now.Before(stored.lease.until) {
 			return nil
 		}
 		free = true
 		var r Record
-		if !st.record.none() {
-			r = *st.record
+		switch known := st.record; {
+		// invariant: a lease brings no older record back
+		case known.none(), !stored.none() && !stored.foreign() && stored.compare(known) > 0:
+			r = *stored // also if its refresh token was refused, so that it is not adopted
+		default:
+			r = *known
 		}
+		// invariant: a lease lasts for as long as its owner signs in
 		r.lease = lease{owner, utc(now.Add(leaseTime))}
 		return &r
 	})
@@ -253,12 +271,15 @@ func (s *Session) visit(ctx context.Context, edit func(st *state, stored *Record
 		}
 		defer r.release()
 		stored, err := r.read(r.ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case r.load().epoch != st.epoch:
+			return errAgain
 		}
 		if st.record != nil && st.record.foreign() { // it gets a rank by which others know it
 			next := *st
-			next.record = signed(st.token, time.Now(), st.record)
+			next.record = st.record.placed(time.Now())
 			if _, ok := r.swap(st.epoch, func(*state) *state { return &next }); !ok {
 				return errAgain
 			}

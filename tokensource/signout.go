@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -57,11 +58,20 @@ func (s *Session) leave(ctx context.Context, known *state, d *departure) error {
 		defer unlock()
 	}
 	if locks {
-		if stored, err := s.read(ctx); err == nil && stored.Token != nil && (known.record.none() || stored.foreign() || stored.compare(known.record) > 0) {
-			newest = stored.Token
+		stored, err := s.readAlone(ctx)
+		switch {
+		case errors.Is(err, ErrUnreadable):
+			err = nil // what is in there cannot be revoked
+		case err != nil:
+			err = fmt.Errorf("tokensource: signed out, but the Store's token may not be revoked: %w", err)
+		default:
+			s.outrank(d.epoch, stored)
+			if stored.Token != nil && (known.token == nil || stored.foreign() || stored.compare(known.record) > 0) {
+				newest = stored.Token
+			}
 		}
 		// Under the lock nobody exchanges: a token is revoked before it is forgotten.
-		return joined(d.call(ctx, newest), s.tombstone(ctx, d.epoch))
+		return joined(err, d.call(ctx, newest), s.tombstone(ctx, d.epoch))
 	}
 	return joined(lockErr, s.tombstone(ctx, d.epoch), d.call(ctx, newest))
 }

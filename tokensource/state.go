@@ -32,6 +32,7 @@ type state struct {
 	record     *Record       // nil: none is known
 	token      *oauth2.Token // that of record; nil: none
 	previous   previous      // the generation before
+	other      string        // of the last record of another program that was found; empty: none
 	generation uint64
 	epoch      uint64 // counts Set and Clear: a renewal begun before either is void
 
@@ -68,7 +69,7 @@ func (s *state) spends() bool { return s.token != nil && s.token.RefreshToken !=
 // after returns the state that follows s by the publication of record.
 func (s *state) after(record *Record, skew time.Duration, now time.Time) *state {
 	n := &state{
-		record: record, token: record.Token, previous: s.previous, generation: s.generation, epoch: s.epoch,
+		record: record, token: record.Token, previous: s.previous, other: s.other, generation: s.generation, epoch: s.epoch,
 		departure: s.departure,
 	}
 	if s.token != nil {
@@ -84,6 +85,7 @@ func (s *state) after(record *Record, skew time.Duration, now time.Time) *state 
 // failing reports whether the last renewal has failed and the next is not
 // allowed yet. A wait longer than any is that of a clock that was set back.
 func (s *state) failing(now int64) bool {
+	// invariant: after a failure there is a wait
 	return s.err != nil && now < s.renewal && s.renewal-now <= int64(maxRetry)
 }
 
@@ -117,6 +119,18 @@ func (s *state) saved(err error, now time.Time) *state {
 	return s.settle()
 }
 
+// noting returns s, which is to follow st, with what has come since of saving the
+// sign-in or sign-out of st, as cur has it.
+func (s *state) noting(st, cur *state) *state {
+	if !st.pending || s.record != st.record || cur.pending && cur.record == st.record {
+		return s
+	}
+	n := *s
+	n.record, n.other, n.pending = cur.record, cur.other, cur.pending
+	n.unsaved, n.unsaves, n.saving = cur.unsaved, cur.unsaves, cur.saving
+	return n.settle()
+}
+
 // A finding is what a look into the Store has shown.
 type finding int
 
@@ -132,12 +146,14 @@ func (s *state) find(stored *Record) finding {
 	case stored.none() && known.none():
 		return inStep
 	case stored.none():
+		// invariant: a Store that has lost its record says nothing of a sign-out
 		return behind
 	case known.none():
 		return news
 	case stored.foreign():
 		return s.findForeign(stored)
-	case s.dead && stored.Token != nil && stored.Signed.Equal(known.Signed) && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
+	case s.dead && stored.Token != nil && (stored.Change != ChangeSignIn || stored.Signed.Equal(known.Signed)) &&
+		stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep // that refresh token has been refused
 	default:
 		switch c := stored.compare(known); {
@@ -150,17 +166,20 @@ func (s *state) find(stored *Record) finding {
 	}
 }
 
-// findForeign is find for what another program has written. It is news, unless it is
-// what this Session has or had.
+// findForeign is find for what another program has written. It is news once, and not if
+// it is what this Session has or had.
 func (s *state) findForeign(stored *Record) finding {
 	switch {
+	// invariant: what another program wrote is news once, and only if it is not known here
 	case s.token != nil && of(stored.Token) == of(s.token):
 		return inStep
-	case s.previous.same(stored.Token):
+	// invariant: the previous token does not come back
+	case s.previous.same(stored.Token), of(stored.Token) == s.other:
 		return behind
 	case s.dead && s.token != nil && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep
 	}
+	// invariant: what another program wrote counts
 	return news
 }
 
@@ -171,6 +190,7 @@ func (s *state) adopted(stored *Record) *Record {
 		r.Token = clone(r.Token) // a new identity
 	}
 	if known := s.record; stored.foreign() && known != nil {
+		// invariant: another program has not signed in, as far as is known
 		r.Signed, r.Serial, r.At = known.Signed, known.Serial, known.At.Add(1)
 	}
 	return &r
@@ -198,9 +218,11 @@ func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, r
 	if lifetime > 100*365*24*time.Hour {
 		return never, never
 	}
+	// invariant: a token is renewed no earlier than needed
 	window := min(lifetime/2, maxAhead)
 	window -= jitter.N(window/10 + 1)
 	expiry := now.UnixNano() + int64(lifetime)
+	// invariant: an expired token is given to nobody
 	usable = expiry - int64(min(skew, lifetime/20))
 	// A large skew must not leave the background no time.
 	renewal = min(expiry-int64(window), usable-int64(window/2))
@@ -212,6 +234,7 @@ func schedule(token *oauth2.Token, skew time.Duration, now time.Time) (usable, r
 func backoff(failures int, err error) time.Duration {
 	d := min(firstBackoff<<min(failures-1, 10), maxBackoff)
 	d = d/2 + jitter.N(d/2+1)
+	// invariant: Retry-After is honoured
 	return max(d, min(retryAfter(err, time.Now()), maxRetry))
 }
 

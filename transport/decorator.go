@@ -59,6 +59,7 @@ type authorization struct {
 
 // cached returns the field for token, if it is the one seen last.
 func (h *header) cached(token *oauth2.Token) *hop.Field {
+	// invariant: each token has its own field
 	if a := h.last.Load(); a != nil && token != nil && a.token == token.AccessToken && a.scheme == token.TokenType {
 		return a.field
 	}

@@ -44,6 +44,7 @@ func hold(resp *http.Response) *held {
 	if h.err == nil {
 		return h // for there is more
 	}
+	// invariant: the body of a rejection is closed
 	if h.release() {
 		body.Close()
 	} else {

@@ -138,6 +138,7 @@ func (t *Refresh) roundTrip(l *hop.Leg) (*http.Response, error) {
 	token, f, err := t.authorize(l)
 	switch {
 	case err != nil:
+		// invariant: a request that is not sent has its body closed
 		hop.CloseBody(req)
 		return nil, err
 	case token == nil:
@@ -193,6 +194,7 @@ func (t *Refresh) answered(req *http.Request, l *hop.Leg, resp *http.Response, t
 	r := newRejection(token, resp)
 	if !hop.Replayable(l.Request) {
 		if demand == nil {
+			// invariant: a rejection that could not be answered is answered later
 			t.owed.add(r)
 		}
 		t.emit(req, Event{Kind: EventNotReplayable, StatusCode: r.status, Generation: t.generation(token)})
@@ -308,6 +310,7 @@ func (t *Refresh) again(req *http.Request, l *hop.Leg, resp *http.Response, r *r
 	start := time.Now()
 	token, f, err := t.another(req, r.token, demand)
 	e.Duration = time.Since(start)
+	// invariant: a rejection is returned only if there is nothing newer
 	if errors.Is(err, tokensource.ErrUnchanged) {
 		e.Kind = EventUnchanged
 		t.emit(req, e)
@@ -319,6 +322,7 @@ func (t *Refresh) again(req *http.Request, l *hop.Leg, resp *http.Response, r *r
 		t.emit(req, e)
 		return nil, r.failed(err)
 	}
+	// invariant: what is sent again has the whole body
 	body, err := hop.Replay(l.Request)
 	if err != nil {
 		e.Kind, e.Err = EventNotReplayable, err

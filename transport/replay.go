@@ -19,6 +19,7 @@ func buffer(ctx context.Context, req *http.Request, limit int64) (*http.Request,
 	done := make(chan result, 1)
 	limit = min(limit, math.MaxInt64-1)
 	go func() {
+		// invariant: a body is not cut where the buffer ends
 		read, err := io.ReadAll(io.LimitReader(req.Body, limit+1))
 		done <- result{read, err}
 	}()

@@ -46,23 +46,50 @@ const (
 	SaveFails
 	SaveReportsFailure // but has saved
 	LoadFails
-	ClearFails
 	StoreSlow
 	LockFails
 	LockContended
-	Overwritten // another process's newer token, by what could not be saved before
+	LockChanged // ErrChanged, in the place of the lock
+	NoLock      // of a store that several processes use
+	WentBack    // to older content
+	LostContent
+	TornContent
+	LaterVersion
+	SealedStore
+	KeyRotated
+	UnknownKey
+
+	// What others write.
+	ForeignRefresh       // under the lock
+	ForeignRefreshNoLock // in the middle of whatever happens
+	ForeignSignIn
+	ForeignCopy     // of what is there, without the member authtrip
+	ForeignFormat   // of what is there, with the member authtrip
+	ForeignPrevious // what was there before, without the member authtrip
+	SkewedSignIn    // by a clock that is ahead or behind
+	SkewedSignOut
+	SkewedRenewal
 
 	// Processes.
 	SecondProcess
 	Killed
 	KilledInExchange
 	KilledBeforeSave
-	SignedIn // again
+	KilledSigningIn // with its lease
+	SignedIn        // again
+	SignedInTwice   // at once, in two processes
+	SignedInByLease
 	SignedOut
+	SignedOutAmidRenewal // of another process
+	SignedOutRevoking
+	SignedOutInExchange // revoking, while this process or another exchanges
+	RevokeFails
+	OtherClient
 
 	// What came of it.
 	ExchangeRetried   // with the same refresh token, since no answer had come
 	ExchangeRepeated  // with a refresh token whose answer had been lost, or could not be saved
+	LateRevoked       // what an exchange brought after SignOut
 	GraceUsed         // and the server was kind
 	ReuseDetected     // and the server was not
 	RenewalsLimited   // by MaxForced
@@ -79,9 +106,13 @@ var names = [kinds]string{
 	"rejection: no body", "rejection: short body", "rejection: long body", "rejection: endless body", "rejection: stalled body",
 	"token endpoint down", "token endpoint slow", "token endpoint hangs", "token endpoint: 5xx", "token endpoint: 429",
 	"token answer lost", "token answer malformed", "token answer huge", "token refused", "refresh token kept", "access token kept",
-	"save fails", "save reports a failure", "load fails", "clear fails", "store slow", "lock fails", "lock contended", "overwritten late",
-	"second process", "killed", "killed in an exchange", "killed before saving", "signed in again", "signed out",
-	"exchange retried", "exchange repeated", "grace used", "reuse detected", "renewals limited", "request sent again", "rejection returned",
+	"save fails", "save reports a failure", "load fails", "store slow", "lock fails", "lock contended", "lock changed", "no lock",
+	"store went back", "store lost its content", "store torn", "store has a later version", "store sealed", "key rotated", "unknown key",
+	"foreign refresh", "foreign refresh without the lock", "foreign sign-in", "foreign copy", "foreign format", "foreign copy of the previous",
+	"skewed sign-in", "skewed sign-out", "skewed renewal",
+	"second process", "killed", "killed in an exchange", "killed before saving", "killed signing in", "signed in again", "signed in twice at once",
+	"signed in under a lease", "signed out", "signed out while others renew", "signed out and revoked", "signed out in an exchange", "revoke fails", "other client",
+	"exchange retried", "exchange repeated", "late token revoked", "grace used", "reuse detected", "renewals limited", "request sent again", "rejection returned",
 }
 
 func (k Kind) String() string { return names[k] }

@@ -4,216 +4,318 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
 var mutate = flag.Bool("mutants", false, "break the library in each known way, and see that schedules find it")
 
-// A mutant is a way to break the library: new in the place of old.
-type mutant struct{ file, about, old, new string }
+// A mutant is a way to break the library where a comment states an invariant:
+//
+//	// invariant: a newer record counts
+//	case found == news:
+//
+// The code below that comment changes: the condition, if that is an if or a case, or
+// else the statement or the expression.
+type mutant struct {
+	invariant string
+	about     string
+	code      string // what takes the place; never is for a condition, drop for a statement
+}
+
+const (
+	never = "false && (%s)"
+	drop  = ""
+)
 
 // Every one of these has to be found, or an invariant is only written down.
 var mutants = []mutant{
+	// The order of records.
 	{
-		"tokensource/renewal.go", "the flight does not look again at what it is to replace",
-		"case st.token != r.seen:\n", "case false:\n",
+		"a sign-in or sign-out is newer than every renewal before it", "serial counts before signed",
+		"cmp.Compare(r.Serial, old.Serial), %s",
+	},
+	{"a sign-in or sign-out is newer than every renewal before it", "signed is ignored", "0"},
+	{"of two renewals of one record, the later one is newer", "at is ignored", "0"},
+	{"a sign-in is newer than each record seen, whatever the clock says", "a sign-in goes by the clock alone", "_ = above"},
+	{
+		"a renewal keeps Signed and raises Serial", "a renewal raises signed",
+		"return &Record{Token: token, Change: ChangeRenewal, Signed: above(r.Signed, start), Serial: r.Serial + 1, At: above(r.At, start), rest: r.rest}",
 	},
 	{
-		"tokensource/renewal.go", "a token is published before it is saved",
-		"\t\tsaveErr = r.saveDetached(token)\n\t\tnow = time.Now()\n\t\tnext = st.after",
-		"\t\t_, _ = r.swap(st.epoch, func(s *state) *state { return s.after(token, r.skew(), time.Now()) })\n" +
-			"\t\tsaveErr = r.saveDetached(token)\n\t\tnow = time.Now()\n\t\tnext = st.after",
+		"a renewal keeps Signed and raises Serial", "a renewal does not raise serial",
+		"return &Record{Token: token, Change: ChangeRenewal, Signed: r.Signed, Serial: r.Serial, At: above(r.At, start), rest: r.rest}",
+	},
+
+	// Loading and saving.
+	{"each save follows a load", "a save follows no load", "stored, err := &Record{}, error(nil)"},
+	{"no save replaces a newer record", "a renewal is saved over a newer record", never},
+	{"what is saved late does not replace what is newer", "another process's token is overwritten late", "adopted = st"},
+	{"a newer record counts", "a sign-out elsewhere is not adopted", "found == news && stored.Change != ChangeSignOut"},
+	{"a newer record counts", "nothing is adopted from the store", never},
+	{
+		"a sign-out keeps nothing of the record before", "a sign-out keeps the token",
+		"if r.Change = ChangeSignOut; len(seen) > 0 && seen[0] != nil { r.Token = seen[0].Token }",
 	},
 	{
-		"tokensource/session.go", "a rejected token is compared by its text",
-		"case rejected == nil || st.token != rejected:", "case rejected == nil || st.token == nil || st.token.AccessToken != rejected.AccessToken:",
+		"a sign-out keeps nothing of the record before", "a sign-out keeps unknown members",
+		"r.Change, r.rest = ChangeSignOut, map[string]any{\"tenant\": \"kept\"}",
+	},
+	{"a Store that has lost its record says nothing of a sign-out", "a lost record is a sign-out", "return news"},
+	{"a Store that has lost its record says nothing of a sign-out", "a lost record is not saved again", "return inStep"},
+	{"nothing overwrites the record of a newer version", "the record of a newer version is overwritten", never},
+	{
+		"what cannot be read starts no renewal that spends a refresh token", "what cannot be read counts as nothing",
+		"err != nil && !errors.Is(err, ErrUnreadable)",
+	},
+	{"what could not be saved is saved later", "a token that could not be saved is not saved later", never},
+	{"a save that failed is tried again", "that a save has failed is forgotten", "return next.saved(nil, now)"},
+	{"saving has a Timeout of its own", "a token has only the exchange's time to be saved", "return context.WithTimeout(r.ctx, r.timeout())"},
+	{"extra fields outlive a renewal", "extra fields are lost in a renewal", "maps.Copy(map[string]any{}, extra.Fields(old))"},
+
+	// Other programs.
+	{"what another program wrote counts", "another program's token is older", "return behind"},
+	{"what another program wrote is news once, and only if it is not known here", "the current token is adopted again", never},
+	{"the previous token does not come back", "the previous token is adopted", never},
+	{"what another program wrote before a sign-in is older", "what a sign-in has seen is adopted if saving fails", drop},
+	{
+		"another program has not signed in, as far as is known", "another program's record ranks as a sign-in now",
+		"r.Signed, r.Serial, r.At = utc(time.Now()), 0, utc(time.Now())",
+	},
+
+	// Sign-ins and sign-outs.
+	{"a sign-in or sign-out makes a renewal under way void", "a renewal that a sign-in has made void is saved", never},
+	{"whatever began before a sign-in or sign-out is void", "a sign-in does not make the renewal under way void", drop},
+	{"whatever began before a sign-in or sign-out is void", "SignOut lets a renewal under way publish", "if d == nil { next.epoch++ }"},
+	{"a sign-in or sign-out ends the exchange under way", "Set does not cancel the exchange", never},
+	{"no exchange begins after a sign-in or sign-out", "the epoch is not looked at before an exchange", never},
+	{"a sign-in is not undone before its save was tried", "a load undoes a sign-in that waits to be saved", "r.Store == nil"},
+	{
+		"a sign-in or sign-out is saved", "a sign-out leaves the store as it is",
+		"if err = nil; st.record.Change != ChangeSignOut { %s }",
+	},
+	{"what a renewal brings after SignOut is revoked", "what a renewal brings after SignOut is not revoked", never},
+	{"a sign-out during OnEvent counts", "a sign-out while OnEvent runs is not noticed", never},
+	{"a look may find a sign-out", "a look that finds a sign-out panics", "found == nil"},
+	{"of several processes one signs in", "a lease is ignored", "s.signedIn()"},
+	{
+		"a lease lasts for as long as its owner signs in", "a lease is not extended",
+		"if r.lease = stored.lease; r.lease.owner != owner { %s }",
+	},
+	{"a lease brings no older record back", "a lease is written onto an older record", "known.none()"},
+
+	// Renewals.
+	{"who spends a refresh token holds the lock", "the store is not locked", "locker, ok := Locker(nil), false"},
+	{"a refresh token is spent under the lock", "a refresh token found after the lock has failed is spent", never},
+	{"a refresh token is sent for its own client only", "the client ID is not compared", never},
+	{"a renewal replaces what was seen, and nothing newer", "the flight does not look again at what it is to replace", never},
+	{
+		"a token is saved before it is given to anybody", "a token is published before it is saved",
+		"_, _ = r.swap(st.epoch, func(s *state) *state { return s.after(record, r.skew(), time.Now()) }); %s",
 	},
 	{
-		"tokensource/renewal.go", "a renewal that a sign-in has made void is saved",
-		"\tif r.load().epoch != st.epoch {\n\t\treturn false", "\tif false {\n\t\treturn false",
+		"a token is told from another by identity, not by its text", "a rejected token is compared by its text",
+		"rejected == nil || st.token == nil || st.token.AccessToken != rejected.AccessToken",
+	},
+	{"the rejected token is not given again", "a rejected token is given back by a renewal for another reason", never},
+	{
+		"a refusal is final", "a refusal is forgotten",
+		"next.err, next.dead, next.renewal = cause, false, time.Now().Add(signInLook).UnixNano()",
+	},
+	{"a failure is remembered until the next attempt", "there is no wait after a failure", "next.err, next.renewal = err, r.start.UnixNano()"},
+	{"after a failure there is a wait", "a failure does not keep the next attempt", "return false"},
+	{"Retry-After is honoured", "Retry-After is not honoured", "return d"},
+	{"a temporary failure ends no session", "a failure that may pass is final", never},
+	{
+		"a renewal outlives the caller that began it", "a renewal ends with the caller that began it",
+		"detached, end := marks.WithRenewal(caller, r.Session)",
+	},
+	{"a renewal ends within Timeout", "an exchange is not bounded in time", "ctx, cancel := context.WithCancel(detached)"},
+	{"a caller leaves on time", "who waits for a renewal waits beyond its deadline", "<-context.WithoutCancel(ctx).Done()"},
+	{
+		"all callers share one renewal", "every caller renews for itself",
+		`return s.flight.DoChan(fmt.Sprintf("%p", ctx), func() (any, error) { return s.renew(ctx, seen, forced) })`,
+	},
+	{"an expired token is given to nobody", "an expired token is handed out", "usable = expiry + int64(time.Minute)"},
+	{"a token is renewed no earlier than needed", "a token is renewed long before it expires", "window := lifetime * 9 / 10"},
+	{"rejected tokens are replaced only so often", "any number of tokens is replaced that were rejected", "len(r.replaced) < 1000"},
+
+	// Requests.
+	{"what is sent again has the whole body", "a request is sent again with the body that was read", "body, err := l.Request.Body, error(nil)"},
+	{"a rejection that could not be answered is answered later", "a rejection that could not be answered is forgotten", "_ = r"},
+	{"a request that is not sent has its body closed", "the body of a request that is not sent is left open", drop},
+	{"a rejection is returned only if there is nothing newer", "a rejection is returned although it can be answered", "err != nil"},
+	{"the body of a rejection is closed", "the body of a rejection is left open", "h.release() && body == nil"},
+	{
+		"a body is not cut where the buffer ends", "a body is cut where the buffer ends",
+		"read, err := io.ReadAll(io.LimitReader(req.Body, limit))",
 	},
 	{
-		"tokensource/session.go", "a sign-in does not make the renewal under way void",
-		"\t\tnext.epoch++\n", "",
-	},
-	{
-		"tokensource/renewal.go", "nothing is adopted from the store",
-		"\tif r.Store == nil || st.unsaved && st.token == nil {", "\tif r != nil {",
-	},
-	{
-		"tokensource/renewal.go", "a refusal is forgotten",
-		"next.err, next.dead, next.renewal = cause, true,", "next.err, next.dead, next.renewal = cause, false,",
-	},
-	{
-		"tokensource/renewal.go", "there is no wait after a failure",
-		"next.err, next.renewal = err, at.UnixNano()", "next.err, next.renewal = err, r.start.UnixNano()",
-	},
-	{
-		"tokensource/state.go", "Retry-After is not honoured",
-		"return max(d, min(retryAfter(err, time.Now()), maxRetry))", "return d",
-	},
-	{
-		"tokensource/renewal.go", "a renewal ends with the caller that began it",
-		"marks.WithRenewal(context.WithoutCancel(caller), r.Session)", "marks.WithRenewal(caller, r.Session)",
-	},
-	{
-		"tokensource/session.go", "who waits for a renewal waits beyond its deadline",
-		"\tcase <-ctx.Done():\n\t\treturn nil, waited(ctx, \"a renewal\")", "\tcase <-context.WithoutCancel(ctx).Done():\n\t\treturn nil, waited(ctx, \"a renewal\")",
-	},
-	{
-		"tokensource/renewal.go", "a token that could not be saved is not saved later",
-		"if st.unsaved && now >= st.saving && (good || st.token == nil) {", "if false {",
-	},
-	{
-		"tokensource/renewal.go", "that a save has failed is forgotten",
-		"return next.saved(saveErr, now)", "return next.saved(nil, now)",
-	},
-	{
-		"tokensource/state.go", "what the store has of old is taken for news",
-		"case token == nil, slices.ContainsFunc(s.past, func(p *oauth2.Token) bool { return same(token, p) }):", "case token == nil:",
-	},
-	{
-		"tokensource/session.go", "what the store had before a sign-in is taken for news",
-		"next.unknown = true", "next.unknown = false",
-	},
-	{
-		"tokensource/renewal.go", "the store is not locked",
-		"unlock, err := r.lock(r.ctx)", "unlock, err := func() {}, error(nil)",
-	},
-	{
-		"tokensource/session.go", "every caller renews for itself",
-		`return s.flight.DoChan("", func`, `return s.flight.DoChan(fmt.Sprintf("%p", ctx), func`,
-	},
-	{
-		"tokensource/state.go", "an expired token is handed out",
-		"usable = expiry - int64(min(skew, lifetime/20))", "usable = expiry + int64(time.Minute)",
-	},
-	{
-		"tokensource/state.go", "a token is renewed long before it expires",
-		"window := min(lifetime/2, maxAhead)", "window := lifetime * 9 / 10",
-	},
-	{
-		"tokensource/renewal.go", "any number of tokens is replaced that were rejected",
-		"if len(r.replaced) < limit {", "if len(r.replaced) < 1000 {",
-	},
-	{
-		"tokensource/renewal.go", "an exchange is not bounded in time",
-		"ctx, cancel := context.WithTimeout(detached, r.timeout())", "ctx, cancel := context.WithCancel(detached)",
-	},
-	{
-		"tokensource/renewal.go", "a failure that may pass is final",
-		"case !final(err, st.token):", "case false:",
-	},
-	{
-		"tokensource/session.go", "a sign-out while OnEvent runs is not noticed",
-		"if r.Err == nil && token != s.load().token {", "if false {",
-	},
-	{
-		"transport/refresh.go", "a request is sent again with the body that was read",
-		"body, err := hop.Replay(l.Request)", "body, err := l.Request.Body, error(nil)",
-	},
-	{
-		"transport/refresh.go", "a rejection that could not be answered is forgotten",
-		"t.owed.add(r)", "_ = r",
-	},
-	{
-		"transport/refresh.go", "the body of a request that is not sent is left open",
-		"\tcase err != nil:\n\t\thop.CloseBody(req)\n\t\treturn nil, err\n\tcase token == nil:", "\tcase err != nil:\n\t\treturn nil, err\n\tcase token == nil:",
-	},
-	{
-		"transport/refresh.go", "a rejection is returned although it can be answered",
-		"if errors.Is(err, tokensource.ErrUnchanged) {\n\t\te.Kind", "if err != nil {\n\t\te.Kind",
-	},
-	{
-		"transport/held.go", "the body of a rejection is left open",
-		"\tif h.release() {\n\t\tbody.Close()\n\t} else {", "\tif h.release() {\n\t} else {",
-	},
-	{
-		"transport/replay.go", "a body is cut where the buffer ends",
-		"io.LimitReader(req.Body, limit+1)", "io.LimitReader(req.Body, limit)",
-	},
-	{
-		"transport/decorator.go", "the field of one token is sent for all",
-		"token != nil && a.token == token.AccessToken && a.scheme == token.TokenType", "token != nil && a.scheme == token.TokenType",
-	},
-	{
-		"tokensource/renewal.go", "another process's token is overwritten late",
-		"\t\tadopted, err = r.adopt(st)\n", "\t\tadopted = st\n",
-	},
-	{
-		"tokensource/state.go", "a failure does not keep the next attempt",
-		"return s.err != nil && now < s.renewal && s.renewal-now <= int64(maxRetry)", "return false",
-	},
-	{
-		"tokensource/renewal.go", "a token has only the exchange's time to be saved",
-		"context.WithTimeout(context.WithoutCancel(r.ctx), r.timeout())", "context.WithTimeout(r.ctx, r.timeout())",
-	},
-	{
-		"tokensource/session.go", "a sign-out leaves the store as it is",
-		"return s.Store.Clear(ctx)", "return nil",
-	},
-	{
-		"tokensource/session.go", "a rejected token is given back by a renewal for another reason",
-		"case err == nil && token == rejected:", "case false:",
+		"each token has its own field", "the field of one token is sent for all",
+		"token != nil && a != nil && a.scheme == token.TokenType",
 	},
 }
 
-const mutantSchedules = 1000
+const (
+	mutantSchedules = 1000
+	mark            = "// invariant: "
+)
 
-// TestMutants checks that every mutant can be made, and if asked to, that it is
-// found.
+// A spot is the code below a mark.
+type spot struct {
+	path       string
+	source     []byte
+	from, to   int
+	conditions []string
+}
+
+// spots returns the code below each mark in the packages that are tested.
+func spots(t *testing.T) map[string][]spot {
+	found := make(map[string][]spot)
+	for _, dir := range []string{"../../tokensource", "../../transport"} {
+		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if !strings.HasSuffix(path, "_test.go") {
+				spotsOf(t, path, found)
+			}
+		}
+	}
+	return found
+}
+
+func spotsOf(t *testing.T, path string, found map[string][]spot) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, path, source, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range file.Comments {
+		for _, c := range group.List {
+			invariant, ok := strings.CutPrefix(c.Text, mark)
+			if !ok {
+				continue
+			}
+			// The line below the comment begins the code, unless the comment goes on.
+			line := set.Position(group.End()).Line + 1
+			s := spot{path: path, source: source}
+			s.find(set, file, line)
+			if s.to == 0 {
+				t.Errorf("%s:%d: no code below %q", path, line-1, c.Text)
+			}
+			found[invariant] = append(found[invariant], s)
+		}
+	}
+}
+
+// find finds the outermost code that begins in line.
+func (s *spot) find(set *token.FileSet, file *ast.File, line int) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		if n == nil || s.to != 0 {
+			return false
+		}
+		if set.Position(n.Pos()).Line != line {
+			return true
+		}
+		nodes := []ast.Node{n}
+		switch n := n.(type) {
+		case *ast.IfStmt:
+			nodes = []ast.Node{n.Cond}
+		case *ast.CaseClause:
+			nodes = nil
+			for _, e := range n.List {
+				nodes = append(nodes, e)
+			}
+		case *ast.CommClause:
+			nodes = []ast.Node{n.Comm}
+		}
+		offset := func(p token.Pos) int { return set.Position(p).Offset }
+		for _, n := range nodes {
+			s.conditions = append(s.conditions, string(s.source[offset(n.Pos()):offset(n.End())]))
+		}
+		s.from, s.to = offset(nodes[0].Pos()), offset(nodes[len(nodes)-1].End())
+		return false
+	})
+}
+
+// mutate returns the source with code in the spot's place.
+func (s *spot) mutate(code string) string {
+	old := string(s.source[s.from:s.to])
+	if code == never {
+		old = strings.Join(s.conditions, ") || (")
+	}
+	code = strings.ReplaceAll(code, "%s", old)
+	return string(s.source[:s.from]) + code + string(s.source[s.to:])
+}
+
+// TestMutants checks that each invariant is stated once and has a mutant, and if asked
+// to, that each mutant is found.
 func TestMutants(t *testing.T) {
+	found := spots(t)
+	mutated := make(map[string]bool)
 	for _, m := range mutants {
+		mutated[m.invariant] = true
 		t.Run(m.about, func(t *testing.T) {
-			path, err := filepath.Abs(filepath.Join("../..", m.file))
-			if err != nil {
-				t.Fatal(err)
+			spots := found[m.invariant]
+			if len(spots) != 1 {
+				t.Fatalf("%q stands %d times, want once", mark+m.invariant, len(spots))
 			}
-			source, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
+			if *mutate {
+				seek(t, spots[0], m)
 			}
-			if n := strings.Count(string(source), m.old); n != 1 {
-				t.Fatalf("%s has this %d times, want once:\n%s", m.file, n, m.old)
-			}
-			if !*mutate {
-				return
-			}
-			dir := t.TempDir()
-			mutated, overlay, bin := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "test")
-			write(t, mutated, strings.Replace(string(source), m.old, m.new, 1))
-			j, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, overlay, string(j))
-			if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
-				t.Fatalf("it does not compile: %v\n%s", err, out)
-			}
-			out, err := exec.CommandContext(t.Context(), bin, "-test.run=^TestSchedules$", "-test.timeout=1m",
-				fmt.Sprint("-schedules=", mutantSchedules)).CombinedOutput()
-			if err == nil {
-				t.Errorf("%d schedules have not found it", mutantSchedules)
-			}
-			var found []string
-			for line := range strings.Lines(string(out)) {
-				if line = strings.TrimSpace(line); strings.Contains(line, "seed") || len(found) == 1 {
-					found = append(found, line)
-				}
-			}
-			if _, panicked, ok := strings.Cut(string(out), "panic: "); ok { // or it goes round for ever
-				found = []string{"panic:", panicked}
-			}
-			if err != nil && len(found) < 2 {
-				t.Errorf("it ended otherwise:\n%.2000s", out)
-				return
-			}
-			t.Logf("%.200s", strings.Join(found[:min(2, len(found))], " "))
 		})
+	}
+	for invariant := range found {
+		if !mutated[invariant] {
+			t.Errorf("%q has no mutant", mark+invariant)
+		}
+	}
+}
+
+var firstSeed = regexp.MustCompile(`seed (\d+):\s*(.*)`)
+
+// seek runs schedules until one finds m.
+func seek(t *testing.T, s spot, m mutant) {
+	dir := t.TempDir()
+	mutated, overlay, bin := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "test")
+	write(t, mutated, s.mutate(m.code))
+	j, err := json.Marshal(map[string]any{"Replace": map[string]string{s.path: mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, overlay, string(j))
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("it does not compile: %v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), bin, "-test.run=^TestSchedules$", "-test.timeout=1m",
+		fmt.Sprint("-schedules=", mutantSchedules)).CombinedOutput()
+	if err == nil {
+		t.Errorf("%d schedules have not found it", mutantSchedules)
+		return
+	}
+	if match := firstSeed.FindStringSubmatch(string(out)); match != nil {
+		t.Logf("schedule %s: %.200s", match[1], match[2])
+	} else if _, panicked, ok := strings.Cut(string(out), "panic: "); ok { // or it goes round for ever
+		t.Logf("panic: %.100s", panicked)
+	} else {
+		t.Errorf("it ended otherwise:\n%.2000s", out)
 	}
 }
 

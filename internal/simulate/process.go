@@ -29,7 +29,10 @@ type process struct {
 	ctx      context.Context
 	kill     context.CancelFunc
 	dead     chan struct{}
-	operator *rand.Rand // whoever signs in
+	operator *rand.Rand // whoever sees to a new sign-in
+	person   *rand.Rand // whoever signs in
+	listener *rand.Rand // OnEvent
+	revoker  *rand.Rand
 
 	// What follows is guarded by world.mu.
 	killed     bool
@@ -37,21 +40,39 @@ type process struct {
 	storing    bool
 	exchanging int
 
-	newest  int           // the serial of the newest token that anybody was given
-	known   *oauth2.Token // that one; nil after Clear
-	setting int           // Set and Clear under way
-	changes int           // and how many have been
-	changed time.Time     // when the last of them was done
-	floor   int           // no token up to this serial may be given any more
+	newest    *access       // of all that anybody was given since turned, the newest
+	known     *oauth2.Token // that one
+	setting   int           // Set, Clear and SignOut under way
+	turns     int           // how many have begun
+	turned    time.Time     // when the last of them began
+	turn      time.Time     // the time of its record
+	cancelled time.Time     // when the last Set or Clear began
+	out       bool          // signed out, as far as p can know
+
+	unlocked  bool             // the last Lock has failed
+	departed  time.Time        // when p last saved a sign-out
+	loading   time.Time        // when the last Load began
+	loaded    bool             // nothing but a Load came last
+	last      *content         // what it has returned; nil: it has failed
+	seen      *rank            // the newest that p has loaded or saved
+	before    *rank            // likewise, without the last Load
+	met       map[*family]bool // what p has loaded of it is the last that there was
+	had       map[*access]bool // what p has loaded, obtained or set
+	fresh     bool             // last is of another program, and not had before
+	overwrote *content         // by the record of a sign-out
+	gens      []string         // the tokens that the Session has told of; empty: a sign-out
+	gen       uint64
+	obtaining bool // for SignIn
+	obtains   time.Time
+	clientID  string
+	sealer    tokensource.Store
 
 	failures  int                   // in a row
 	troubled  time.Time             // until then, a RetryError is no surprise
 	notBefore time.Time             // no exchange
 	refused   time.Time             // when invalid_grant arrived; zero: not since Set or Clear
-	presented int                   // the serial of the access token of that
-	unsure    bool                  // and its family is unknown
+	presented *access               // that came with what was refused
 	unread    time.Time             // when Load last failed
-	blind     bool                  // a look into the store has failed during Set
 	renewed   []time.Time           // all renewals
 	forced    []time.Time           // renewals of tokens that were rejected
 	owed      map[*access]time.Time // since when rejections of it have been returned
@@ -71,28 +92,36 @@ func (p *process) String() string { return fmt.Sprint("process ", p.life) }
 // startProcess returns a new process. w.mu is held.
 func (w *world) startProcess() *process {
 	w.lives++
-	p := &process{world: w, life: w.lives, dead: make(chan struct{}), doomed: none}
-	p.operator = w.random("process", p.life)
+	p := &process{
+		world: w, life: w.lives, met: make(map[*family]bool), had: make(map[*access]bool), dead: make(chan struct{}), doomed: none,
+	}
+	p.operator, p.person = w.random("process", p.life), w.random("person", p.life)
+	p.listener, p.revoker = w.random("listener", p.life), w.random("revoker", p.life)
+	p.clientID = "simulate"
+	if w.otherClient {
+		p.clientID = fmt.Sprint("client-", len(w.procs))
+		if i := slices.IndexFunc(w.procs, func(q *process) bool { return q.killed }); i >= 0 {
+			p.clientID = fmt.Sprint("client-", i)
+		}
+	}
 	p.ctx, p.kill = context.WithCancel(context.Background())
 	grant := tokensource.RefreshToken(&oauth2.Config{
-		ClientID: "simulate", Endpoint: oauth2.Endpoint{TokenURL: "https://as.example/token"},
+		ClientID: p.clientID, Endpoint: oauth2.Endpoint{TokenURL: "https://as.example/token"},
 	})
 	http := &http.Client{Transport: tokenEndpoint{p}}
 	p.session = &tokensource.Session{
 		Grant: func(ctx context.Context, cur *oauth2.Token) (*oauth2.Token, error) {
 			return grant(context.WithValue(ctx, oauth2.HTTPClient, http), cur)
 		},
-		Timeout: w.timeout, Skew: w.skew, MaxForced: w.maxForced,
+		Timeout: w.timeout, Skew: w.skew, MaxForced: w.maxForced, Extra: []string{"tenant"},
 		OnEvent: func(_ context.Context, e tokensource.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			p.note("%v: %s %d, again in %v: %v", p, e.Kind, e.Generation, e.RetryIn, e.Err)
-			if e.Kind == tokensource.EventAdopted {
-				p.known = nil // until somebody is given it
-				// Another process has got an answer since.
-				p.notBefore = time.Time{}
-			}
-			if d := span(p.operator, 0, 2*time.Second); w.slowEvents && e.Kind == tokensource.EventRenewed {
+			p.follow(e)
+			if w.slowEvents && e.Kind == tokensource.EventRenewed {
+				d := span(p.listener, time.Millisecond, 2*time.Second)
+				p.doom(span(p.listener, 0, d), SignedIn, SignedOut, SignedOutRevoking)
 				w.mu.Unlock()
 				_ = p.pause(context.Background(), d) // whoever waits for the renewal waits for this too
 				w.mu.Lock()
@@ -100,6 +129,7 @@ func (w *world) startProcess() *process {
 		},
 	}
 	s := store{p, w.random("store", p.life)}
+	p.sealWith(w.keys...)
 	switch {
 	case w.locked:
 		p.session.Store = lockable{s}
@@ -108,6 +138,41 @@ func (w *world) startProcess() *process {
 	}
 	p.client = &transport.Refresh{Source: p, Base: api{p}, ReplayBuffer: w.replayBuffer}
 	return p
+}
+
+// follow follows what the Session tells. w.mu is held.
+func (p *process) follow(e tokensource.Event) {
+	cur, _ := p.session.Current()
+	switch e.Kind {
+	case tokensource.EventCleared:
+		p.known, p.newest = nil, nil
+		if n := len(p.gens); n > 0 && p.gens[n-1] != "" {
+			p.gens = append(p.gens, "")
+		}
+		return
+	case tokensource.EventAdopted:
+		p.known = nil // until somebody is given it
+		// Another process has got an answer since.
+		p.notBefore = time.Time{}
+	case tokensource.EventSet, tokensource.EventRenewed:
+	default:
+		return
+	}
+	exact := cur != nil && p.session.Generation(cur) == e.Generation
+	name := "another"
+	if exact {
+		name = cur.AccessToken + " " + cur.RefreshToken
+		delete(p.owed, p.access[cur.AccessToken])
+	}
+	recent := p.gens[max(0, len(p.gens)-2):]
+	if exact && e.Kind == tokensource.EventAdopted && e.Generation == p.gen+1 && p.last != nil && p.last.form == foreign && !p.keepAccess &&
+		slices.Contains(recent, name) {
+		p.violate("%v adopts from another program %s, which it has or had", p, name)
+	}
+	if e.Generation > p.gen {
+		p.gen = e.Generation
+		p.gens = append(p.gens, name)
+	}
 }
 
 // end kills p, as by a signal, and starts another in its place. What it has on
@@ -122,7 +187,10 @@ func (p *process) end() {
 		w.count(KilledBeforeSave)
 	}
 	w.note("%v is killed", p)
-	p.killed, p.exchanging = true, 0
+	if p.obtaining {
+		w.count(KilledSigningIn)
+	}
+	p.killed, p.exchanging, p.obtaining = true, 0, false
 	close(p.dead)
 	p.kill()
 	if w.owner == p {
@@ -143,7 +211,7 @@ func (p *process) doom(d time.Duration, kinds ...Kind) {
 	time.AfterFunc(d, func() {
 		p.mu.Lock()
 		skip := p.killed || p.calm
-		if !skip && (k == KilledInExchange || k == KilledBeforeSave) {
+		if !skip && (k == KilledInExchange || k == KilledBeforeSave || k == KilledSigningIn) {
 			p.end()
 			skip = true
 		}
@@ -152,8 +220,10 @@ func (p *process) doom(d time.Duration, kinds ...Kind) {
 		case skip:
 		case k == SignedIn:
 			p.set()
-		case k == SignedOut:
+		case k == SignedOut, k == SignedOutAmidRenewal:
 			p.clear()
+		case k == SignedOutRevoking:
+			p.signOut()
 		}
 	})
 }
@@ -167,67 +237,23 @@ func (p *process) trouble(retryAfter time.Duration) {
 	}
 }
 
-// set signs in.
-func (p *process) set() {
-	p.mu.Lock()
-	p.count(SignedIn)
-	token := p.signIn()
-	p.setting++
-	p.note("%v signs in: %s", p, token.AccessToken)
-	p.mu.Unlock()
-	err := p.session.Set(p.ctx, token)
-	p.change(token, err)
-}
-
-// clear signs out.
-func (p *process) clear() {
-	p.mu.Lock()
-	p.count(SignedOut)
-	p.setting++
-	p.note("%v signs out", p)
-	p.mu.Unlock()
-	p.change(nil, p.session.Clear(p.ctx))
-}
-
-// change notes that Set or Clear has returned.
-func (p *process) change(token *oauth2.Token, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.setting--
-	defer func() { p.blind = false }()
-	if p.killed {
-		return
-	}
-	if err != nil && !p.stored {
-		p.violate("%v: Set or Clear has failed without a store: %v", p, err)
-	}
-	p.note("%v has changed: %v", p, err)
-	p.changes++
-	p.changed = time.Now()
-	// Whatever was issued up to now is older.
-	p.floor = p.serial
-	p.serial++
-	p.newest, p.known = p.serial, token
-	if token != nil {
-		a := p.access[token.AccessToken]
-		a.serial, a.settled = p.serial, true
-		a.missed = a.missed || err != nil
-		a.family.unknown = err != nil && p.blind
-	}
-	p.failures, p.troubled, p.notBefore, p.refused = 0, time.Time{}, time.Time{}, time.Time{}
-}
-
 // A view is what p was like when a call began.
 type view struct {
-	newest, floor, changes, setting int
-	known                           *oauth2.Token
-	at, changed                     time.Time
+	newest         *access
+	seen           *rank
+	turns, setting int
+	known          *oauth2.Token
+	at             time.Time
 }
 
 func (p *process) look() view {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return view{p.newest, p.floor, p.changes, p.setting, p.known, time.Now(), p.changed}
+	known := p.known
+	if cur, _ := p.session.Current(); cur != known {
+		known = nil // somebody is about to be given another
+	}
+	return view{p.newest, p.seen, p.turns, p.setting, known, time.Now()}
 }
 
 // Token implements [tokensource.Source].
@@ -292,31 +318,64 @@ func (p *process) check(ctx context.Context, before view, rejected, token *oauth
 		return token, nil
 	}
 	c.given = token
-	if before.setting == 0 && p.changes == before.changes && p.setting == 0 {
-		if a.serial < before.newest && !(p.keepAccess && a.serial == before.newest) {
-			p.violate("%v: call %d is given token %d after somebody was given %d", p, c.id, a.serial, before.newest)
-		}
-		if a.serial <= before.floor {
-			p.violate("%v: call %d is given token %d, of before the last sign-in or sign-out", p, c.id, a.serial)
-		}
-		if a.by == p && a.sent.Before(before.changed) {
-			p.violate("%v: call %d is given token %d, whose exchange began before the last sign-in or sign-out", p, c.id, a.serial)
+	if time.Now().After(p.turned) {
+		p.checkTurned(c, a)
+		if p.turns == before.turns && before.at.After(p.turned) {
+			p.checkNewest(before, c, a)
 		}
 	}
 	if rejected != nil && token.AccessToken == rejected.AccessToken && !p.keepAccess {
 		p.violate("%v: call %d is given the token that was rejected", p, c.id)
 	}
-	if p.stored && !a.saved && !a.missed && p.setting == 0 {
+	if p.stored && !a.tried && !a.saved && a.family.setBy != p && !p.unread.After(a.sent) {
 		p.violate("%v: call %d is given token %d, which nobody has tried to save", p, c.id, a.serial)
+	}
+	if tenant, _ := token.Extra("tenant").(string); !a.family.bare && tenant != a.family.extra["tenant"] {
+		p.violate("%v: call %d is given token %d without its extra fields", p, c.id, a.serial)
 	}
 	now := time.Now()
 	if !token.Expiry.IsZero() && now.After(token.Expiry) && now.Sub(a.issued) > time.Second+2*p.bound() {
 		p.violate("%v: call %d is given token %d, which expired %v ago", p, c.id, a.serial, now.Sub(token.Expiry))
 	}
-	if a.serial >= p.newest {
-		p.newest, p.known = a.serial, token
+	if p.turns == before.turns && (p.newest == nil || !a.older(p.newest)) {
+		p.newest, p.known = a, token
 	}
 	return token, nil
+}
+
+// checkTurned checks that a, which a call of p's is given, is not of before the last
+// sign-in or sign-out. w.mu is held.
+func (p *process) checkTurned(c *call, a *access) {
+	if a.family.gone[p] {
+		p.violate("%v: call %d is given token %d, of before the last sign-in or sign-out", p, c.id, a.serial)
+	}
+	if a.by == p && a.sent.Before(p.turned) && !p.keepAccess && !a.foreign {
+		p.violate("%v: call %d is given token %d, whose exchange began before the last sign-in or sign-out", p, c.id, a.serial)
+	}
+}
+
+// checkNewest checks that a is not older than what p has given or seen before. w.mu is
+// held.
+func (p *process) checkNewest(before view, c *call, a *access) {
+	if n := before.newest; n != nil && a.older(n) {
+		p.violate("%v: call %d is given token %d after somebody was given %d", p, c.id, a.serial, n.serial)
+	}
+	if r, ok := a.last(); ok && !a.foreign && before.seen != nil && p.refused.IsZero() && r.compare(*before.seen) < 0 {
+		p.violate("%v: call %d is given token %d, and there was a newer record", p, c.id, a.serial)
+	}
+}
+
+// older reports whether a is known to be older than b.
+func (a *access) older(b *access) bool {
+	if a == b || a.foreign || b.foreign {
+		return false
+	}
+	ra, ok := a.last()
+	rb, ok2 := b.last()
+	if ok && ok2 {
+		return ra.compare(rb) < 0
+	}
+	return a.family == b.family && a.serial < b.serial && a.family.linear
 }
 
 func (p *process) bound() time.Duration {
@@ -346,32 +405,42 @@ func (p *process) checkError(ctx context.Context, before view, rejected *oauth2.
 			p.violate("%v: call %d: renewals are limited after %d", p, c.id, n)
 		}
 	case isRetry:
-		if now.After(p.troubled) && p.changes == before.changes {
+		// (A look into the store has two seconds, and then tells of the last failure.)
+		if now.After(p.troubled.Add(2*time.Second)) && p.turns == before.turns {
 			p.violate("%v: call %d: %v, but the last failure is not so recent", p, c.id, err)
 		}
 		if d := retry.At.Sub(now); d > time.Hour {
 			p.violate("%v: call %d: again in %v", p, c.id, d)
 		}
-		if rejected == nil && p.usable(before) && p.changes == before.changes && p.setting == 0 {
+		if rejected == nil && p.usable(before) && p.turns == before.turns && p.setting == 0 {
 			p.violate("%v: call %d: %v, but there was a good token", p, c.id, err)
 		}
 	case errors.Is(err, tokensource.ErrReauthRequired):
-		if p.refused.IsZero() && p.changes == before.changes && p.setting == 0 {
+		if p.otherClient {
+			break // the token may be another's
+		}
+		if p.refused.IsZero() && p.turns == before.turns && p.setting == 0 {
 			p.violate("%v: call %d: %v, but nobody has said so", p, c.id, err)
 		}
-		if h := p.held; h != nil && !p.refused.IsZero() && !p.unsure && h.serial > p.presented && h.since.Before(p.refused) &&
-			!h.access.family.ended && !h.access.rejected && (h.token.Expiry.IsZero() || now.Before(h.token.Expiry)) &&
-			p.unread.Before(p.refused) && p.changes == before.changes && p.setting == 0 {
-			p.violate("%v: call %d: %v, but the store has token %d", p, c.id, err, h.serial)
+		if h := p.content; h.form == token && !p.refused.IsZero() && p.presented != nil && p.presented.olderThan(h.rank) && h.since.Before(p.refused) &&
+			!h.access.family.ended && !h.access.rejected && !h.refresh.revoked && (h.tok.Expiry.IsZero() || now.Before(h.tok.Expiry)) &&
+			p.unread.Before(p.refused) && p.turns == before.turns && p.setting == 0 {
+			p.violate("%v: call %d: %v, but the store has %v", p, c.id, err, h)
 		}
 	case errors.Is(err, tokensource.ErrNoToken):
-		if before.known != nil && p.known != nil && p.setting == 0 && before.changes == p.changes {
+		if !p.out && before.known != nil && p.known != nil && p.setting == 0 && before.turns == p.turns {
 			p.violate("%v: call %d: %v, but there is one", p, c.id, err)
 		}
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 	default:
 		p.violate("%v: call %d: unexpected error: %v", p, c.id, err)
 	}
+}
+
+// olderThan reports whether a is known to be older than r.
+func (a *access) olderThan(r rank) bool {
+	last, ok := a.last()
+	return ok && !a.foreign && last.compare(r) < 0
 }
 
 // limit is how many forced renewals there may be in 30 seconds; negative for any.
@@ -405,22 +474,4 @@ func (p *process) usable(before view) bool {
 	}
 	a := p.access[before.known.AccessToken]
 	return before.known.Expiry.IsZero() || before.at.Before(before.known.Expiry.Add(-p.skewOf(a)))
-}
-
-// seeTo has somebody sign in again, sooner or later, if err asks for it.
-// w.mu is held.
-func (p *process) seeTo(err error) {
-	if p.operating || !errors.Is(err, tokensource.ErrReauthRequired) && !errors.Is(err, tokensource.ErrNoToken) {
-		return
-	}
-	p.operating = true
-	d := span(p.operator, time.Second, 2*time.Minute)
-	go func() {
-		if p.pause(p.ctx, d) == nil {
-			p.set()
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.operating = false
-	}()
 }

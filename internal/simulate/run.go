@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authtrip/authtrip/internal/jitter"
+	"github.com/authtrip/authtrip/tokensource"
 )
 
 // A Result is what came of a schedule.
@@ -71,6 +73,15 @@ func (w *world) run() {
 	if w.config.processes > 1 {
 		w.count(SecondProcess)
 	}
+	if w.config.processes > 1 && w.stored && !w.locked {
+		w.count(NoLock)
+	}
+	if w.sealed {
+		w.count(SealedStore)
+	}
+	if w.otherClient {
+		w.count(OtherClient)
+	}
 	// The others find the first one's token in the store.
 	procs[0].set()
 	var all sync.WaitGroup
@@ -99,7 +110,7 @@ func (w *world) run() {
 		at(when, func() { w.revoke(family) })
 	}
 	for range r.IntN(4) {
-		n, what := r.IntN(w.config.processes), r.IntN(13)
+		n, what := r.IntN(w.config.processes), r.IntN(19)
 		when, in, out := span(r, time.Second, w.length), chance(r, .5), span(r, time.Second, time.Minute)
 		at(when, func() {
 			p := slot(n)
@@ -124,11 +135,42 @@ func (w *world) run() {
 					p.doomed = KilledBeforeSave
 				case what < 12:
 					p.doomed = SignedIn
-				default:
+				case what < 13:
 					p.doomed = SignedOut
+				case what < 15:
+					p.doomed = SignedOutRevoking
+				case what < 17:
+					p.doomed = SignedOutAmidRenewal
+				default:
+					p.doomed = KilledSigningIn
 				}
 			}
 		})
+	}
+	if waits := w.random("waits", 0); chance(waits, .3) {
+		for range 3 {
+			n := waits.IntN(w.config.processes)
+			at(span(waits, time.Second, w.length), func() { slot(n).wait() })
+		}
+		w.mu.Lock()
+		w.waits = true
+		w.mu.Unlock()
+	}
+	w.outside(w.random("outside", 0), at)
+	if twice := w.random("twice", 0); w.config.processes > 1 && chance(twice, .2) {
+		when := span(twice, time.Second, w.length)
+		w.mu.Lock()
+		w.count(SignedInTwice)
+		w.mu.Unlock()
+		for n := range 2 {
+			at(when+span(twice, 0, 300*time.Millisecond), func() {
+				p := slot(n)
+				if w.waits {
+					time.AfterFunc(2*time.Millisecond, p.wait)
+				}
+				p.set()
+			})
+		}
 	}
 	if chance(r, .1) {
 		n, when, last := r.IntN(w.config.processes), span(r, time.Second, w.length), span(r, 10*time.Second, time.Minute)
@@ -149,6 +191,11 @@ func (w *world) run() {
 	w.mu.Unlock()
 	// Whatever was asked for in Retry-After is over then.
 	time.Sleep(2 * time.Hour)
+	for _, p := range w.procs {
+		if errors.Is(p.session.Reload(p.ctx), tokensource.ErrUnreadable) {
+			p.set() // which is what helps then
+		}
+	}
 	for _, p := range slices.Clone(w.procs) {
 		w.recovers(p)
 		if w.stored {
@@ -158,6 +205,9 @@ func (w *world) run() {
 			time.Sleep(time.Minute)
 			w.checkSaved(p)
 		}
+	}
+	if w.stored && !w.otherClient {
+		w.converge()
 	}
 	w.mu.Lock()
 	procs = slices.Clone(w.procs)
@@ -193,8 +243,36 @@ func (w *world) revoke(whole bool) {
 func (w *world) checkSaved(p *process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.known == nil {
+		return
+	}
 	if a := w.access[p.known.AccessToken]; !a.saved {
 		w.violate("%v has not saved token %d", p, a.serial)
+	}
+}
+
+// converge checks that all processes have the record that the store has, after each has
+// looked and been asked.
+func (w *world) converge() {
+	for range 3 {
+		for _, p := range w.procs {
+			if err := p.session.Reload(p.ctx); err != nil {
+				w.mu.Lock()
+				w.violate("%v cannot read the store: %v", p, err)
+				w.mu.Unlock()
+			}
+			w.recovers(p)
+			time.Sleep(3 * time.Second)
+		}
+	}
+	for _, p := range w.procs {
+		_ = p.session.Reload(p.ctx)
+		w.mu.Lock()
+		cur, _ := p.session.Current()
+		if c := w.content; cur == nil || c.tok == nil || of(cur) != of(c.tok) {
+			w.violate("%v has %s in the end, and the store has %v", p, tokenName(cur), c)
+		}
+		w.mu.Unlock()
 	}
 }
 

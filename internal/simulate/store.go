@@ -2,25 +2,30 @@ package simulate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"golang.org/x/oauth2"
+	"github.com/authtrip/authtrip/tokensource"
 )
-
-// A holding is what the store has.
-type holding struct {
-	token  *oauth2.Token
-	access *access
-	serial int // of access, then
-	by     *process
-	since  time.Time
-}
 
 // A store is the shared store as one process reaches it.
 type store struct {
 	*process
 	moods *rand.Rand // used by one operation at a time
+}
+
+// A medium holds what a Sealed store has made of a record.
+type medium struct{ text []byte }
+
+// Load implements [tokensource.Store].
+func (m *medium) Load(context.Context) ([]byte, error) { return m.text, nil }
+
+// Save implements [tokensource.Store].
+func (m *medium) Save(_ context.Context, text []byte) error {
+	m.text = text
+	return nil
 }
 
 // operate begins an operation: it takes its time, and may fail. It returns with
@@ -33,12 +38,18 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	s.storing = true
 	d := span(s.moods, 10*time.Microsecond, 5*time.Millisecond)
 	faulty := !s.calm && chance(s.moods, s.storeFaults)
+	if faulty {
+		s.disturbed = time.Now()
+	}
 	if faulty && chance(s.moods, .3) {
 		s.count(StoreSlow)
 		d = span(s.moods, time.Second, 40*time.Second)
 		faulty = false
 	}
 	half := faulty && chance(s.moods, .3)
+	if fails == LoadFails && s.doomed == SignedOutRevoking && chance(s.moods, .5) {
+		s.doom(d/2, SignedOutRevoking) // before the exchange, which it is to prevent
+	}
 	if fails == SaveFails {
 		s.doom(d/2, KilledBeforeSave)
 	}
@@ -46,6 +57,12 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	err = s.pause(ctx, d)
 	s.mu.Lock()
 	s.storing = false
+	if d >= time.Second {
+		s.disturbed = time.Now() // a lease may have run out meanwhile
+	}
+	if s.unlocked { // the failure of the lock is told after this
+		s.trouble(0)
+	}
 	switch {
 	case s.killed:
 		return false, errDead
@@ -59,87 +76,165 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 }
 
 // Load implements [tokensource.Store].
-func (s store) Load(ctx context.Context) (*oauth2.Token, error) {
+func (s store) Load(ctx context.Context) ([]byte, error) {
+	s.mu.Lock()
+	s.loading = time.Now()
+	s.mu.Unlock()
 	_, err := s.operate(ctx, LoadFails)
 	defer s.mu.Unlock()
-	s.note("%v loads: %v", s.process, err)
-	if err != nil {
+	c := s.content
+	if err == nil && s.sealed && c.form != empty {
+		// What the model puts there is sealed as well, or cannot be unsealed.
+		if _, err = s.sealer.Load(ctx); err != nil {
+			s.count(UnknownKey)
+			s.disturbed = time.Now()
+			c = &content{form: garbage}
+		}
+	}
+	s.loaded, s.last = true, c
+	if err != nil && !errors.Is(err, tokensource.ErrUnreadable) {
+		s.last = nil
+	}
+	s.note("%v loads %v: %v", s.process, c, err)
+	if c.form == garbage { // no lease can be kept in that
+		s.disturbed = time.Now()
+	}
+	if err != nil || c.form == garbage || c.form == later {
 		s.trouble(0)
-		s.unread, s.blind = time.Now(), s.setting > 0
-		return nil, err
+		s.unread = time.Now()
+		return c.text, err
 	}
-	if s.held == nil {
-		return nil, nil
+	s.before, s.fresh = s.seen, c.form == foreign && !s.had[c.access]
+	s.sees(c)
+	return c.text, nil
+}
+
+// sees notes that p knows of c. w.mu is held.
+func (p *process) sees(c *content) {
+	if c.access != nil && p.loading.After(p.turned) { // otherwise it comes to nothing
+		p.met[c.access.family], p.had[c.access] = true, true
 	}
-	token := *s.held.token
-	return &token, nil
+	switch c.form {
+	case tombstone:
+		p.out = true
+	case foreign:
+		if p.setting > 0 && p.loading.After(p.turned) && c.access.family.setBy != p { // the record of Set comes after it
+			c.access.family.gone[p] = true
+		}
+	}
+	if c.ranked() && (p.seen == nil || p.seen.compare(c.rank) < 0) {
+		r := c.rank
+		p.seen = &r
+	}
 }
 
 // Save implements [tokensource.Store].
-func (s store) Save(ctx context.Context, token *oauth2.Token) error {
-	if end, ok := ctx.Deadline(); ok && s.alone(time.Until(end)) {
-		s.mu.Lock()
+func (s store) Save(ctx context.Context, text []byte) error {
+	s.mu.Lock()
+	c := s.parse(text)
+	c.by = s.process
+	news := c.lease == "" && c.ranked() && (s.last == nil || s.last.rank != c.rank) // not a lease
+	if end, ok := ctx.Deadline(); ok && news && s.setting == 0 && !s.killed && time.Until(end)+time.Since(s.loading) < s.bound() {
 		s.violate("%v has %v left to save", s.process, time.Until(end))
-		s.mu.Unlock()
 	}
+	if !s.killed {
+		s.checkSave(c)
+	}
+	s.attempt(c)
+	s.loaded = false
+	s.mu.Unlock()
 	done, err := s.operate(ctx, SaveFails)
 	defer s.mu.Unlock()
-	s.note("%v saves %s: %v", s.process, token.AccessToken, err)
-	a := s.access[token.AccessToken]
-	if a == nil {
-		s.violate("%v saves a token that was never issued", s.process)
-		return errStore
+	s.note("%v saves %v: %v", s.process, c, err)
+	if !done {
+		return err
 	}
 	if err != nil {
-		a.missed = true
-		if !done {
-			return err
-		}
 		s.count(SaveReportsFailure)
 	}
-	if h := s.held; h != nil && h.serial > a.serial && (a.by != nil || a.settled) {
-		if a.family.unknown && h.by != s.process {
-			s.count(Overwritten)
+	if c.form == tombstone {
+		s.departed = time.Now()
+		if s.content.access != nil && s.last == s.content {
+			s.overwrote = s.content
+		}
+	}
+	s.replace(s.process, c)
+	if err == nil {
+		s.sees(c)
+	}
+	return err
+}
+
+// attempt notes that p is about to save c. w.mu is held.
+func (p *process) attempt(c *content) {
+	switch {
+	case c.form == tombstone:
+		if c.rank.signed.After(p.turn) && p.out {
+			p.turn = c.rank.signed
+		}
+	case c.form == token && c.access != nil:
+		a, f := c.access, c.access.family
+		a.tried = true
+		a.ranks = append(a.ranks, c.rank)
+		if f.setBy == p {
+			p.turn = c.rank.signed
+		}
+		f.regain(c.rank)
+	}
+}
+
+// regain notes that f has a rank that is above some sign-ins which came later.
+func (f *family) regain(r rank) {
+	for p := range f.gone {
+		if !r.signed.Before(p.turn) { // equal ones are possible, where both have seen a clock that is ahead
+			delete(f.gone, p)
+		}
+	}
+}
+
+// replace puts c into the store, by whom does not matter. w.mu is held.
+func (w *world) replace(by *process, c *content) {
+	c.by, c.since = by, time.Now()
+	w.history = append(w.history, w.content)
+	if w.content.lease != "" && c.lease == "" {
+		w.disturbed = time.Now() // what one process could not save replaces the lease of another
+	}
+	w.content = c
+	if a := c.access; a != nil {
+		a.saved = true
+		if by != nil && a.family.setBy == by {
+			a.family.kept = true
+		}
+	}
+	if c.refresh != nil {
+		c.refresh.saved = true
+	}
+	if w.sealed && c.form != garbage {
+		if by != nil {
+			_ = by.sealer.Save(context.Background(), c.text)
 		} else {
-			s.violate("%v saves token %d over %d", s.process, a.serial, h.serial)
+			_ = tokensource.Sealed(&w.medium, "simulate", sealKey(0), sealKey(1)).Save(context.Background(), c.text)
 		}
+	} else {
+		w.medium.text = c.text
 	}
-	if a.by == s.process && a.sent.Before(s.changed) && s.setting == 0 {
-		s.violate("%v saves token %d, whose exchange began before the last sign-in or sign-out", s.process, a.serial)
-	}
-	if a.missed {
-		// It could not be saved when it was new. Who writes last is right.
-		s.serial++
-		a.serial = s.serial
-		for _, q := range s.procs {
-			delete(q.owed, a)
-		}
-	}
-	kept := *token
-	s.held = &holding{&kept, a, a.serial, s.process, time.Now()}
-	a.saved = true
-	if r := s.refresh[token.RefreshToken]; r != nil {
-		r.saved = true
-	}
-	return err
+	close(w.saved)
+	w.saved = make(chan struct{})
 }
 
-// alone reports whether no sign-in explains why there is so little time left.
-func (s store) alone(left time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return left < s.bound() && s.setting == 0 && !s.killed
+func sealKey(n byte) []byte {
+	key := make([]byte, 32)
+	key[0] = n
+	return key
 }
 
-// Clear implements [tokensource.Store].
-func (s store) Clear(ctx context.Context) error {
-	done, err := s.operate(ctx, ClearFails)
-	defer s.mu.Unlock()
-	s.note("%v clears: %v", s.process, err)
-	if done {
-		s.held = nil
+// sealWith has p use keys from now on. w.mu is held.
+func (p *process) sealWith(keys ...byte) {
+	var all [][]byte
+	for _, k := range keys {
+		all = append(all, sealKey(k))
 	}
-	return err
+	p.sealer = tokensource.Sealed(&p.medium, "simulate", all...)
 }
 
 // A lockable store is a [tokensource.Locker] too.
@@ -150,27 +245,22 @@ func (l lockable) Lock(ctx context.Context) (unlock func(), err error) {
 	l.mu.Lock()
 	// Calls may overlap, so the moods are drawn before anything else happens.
 	d := span(l.moods, 10*time.Microsecond, 5*time.Millisecond)
+	late := span(l.moods, 10*time.Microsecond, 5*time.Millisecond)
 	faulty := !l.calm && chance(l.moods, l.storeFaults/2)
+	saved := l.saved
+	if !l.tellsChange {
+		saved = nil
+	}
+	if faulty {
+		l.disturbed = time.Now()
+	}
 	l.mu.Unlock()
 	err = l.pause(ctx, d)
 	if err == nil && faulty {
 		err = errStore
 	}
 	if err == nil {
-		select {
-		case l.lock <- struct{}{}:
-		default:
-			l.mu.Lock()
-			l.count(LockContended)
-			l.mu.Unlock()
-			select {
-			case l.lock <- struct{}{}:
-			case <-ctx.Done():
-				err = ctx.Err()
-			case <-l.dead:
-				err = errDead
-			}
-		}
+		err = l.queue(ctx, saved, late)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,14 +269,19 @@ func (l lockable) Lock(ctx context.Context) (unlock func(), err error) {
 		err = errDead
 	}
 	l.note("%v locks: %v", l.process, err)
+	if errors.Is(err, tokensource.ErrChanged) {
+		l.count(LockChanged)
+		return nil, err
+	}
 	if err != nil {
 		if err == errStore {
 			l.count(LockFails)
 		}
 		l.trouble(0)
-		l.blind = l.setting > 0
+		l.unlocked = true
 		return nil, err
 	}
+	l.unlocked = false
 	l.owner = l.process
 	return func() {
 		l.mu.Lock()
@@ -200,4 +295,29 @@ func (l lockable) Lock(ctx context.Context) (unlock func(), err error) {
 		l.owner = nil
 		<-l.lock
 	}, nil
+}
+
+// queue waits for the lock, or until something is saved.
+func (l lockable) queue(ctx context.Context, saved <-chan struct{}, late time.Duration) error {
+	select {
+	case l.lock <- struct{}{}:
+		return nil
+	default:
+	}
+	l.mu.Lock()
+	l.count(LockContended)
+	l.mu.Unlock()
+	select {
+	case l.lock <- struct{}{}:
+		return nil
+	case <-saved:
+		if err := l.pause(ctx, late); err != nil { // at an instant of its own
+			return err
+		}
+		return fmt.Errorf("simulate: lock: %w", tokensource.ErrChanged)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.dead:
+		return errDead
+	}
 }

@@ -6,9 +6,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authtrip/authtrip/tokensource"
 )
 
 // A mood is what the token endpoint does about one request.
@@ -36,6 +39,7 @@ func (w *world) mood() mood {
 		*pick(r, &m.before, &m.after) = span(r, time.Second, 40*time.Second)
 	}
 	w.count(m.kind)
+	w.disturbed = time.Now() // the lock may be held for long
 	return m
 }
 
@@ -61,6 +65,9 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 		e.violate("%v sends a refresh token that was never issued", e.process)
 		return nil, errDown
 	}
+	if r.client != "" && r.client != form.Get("client_id") {
+		e.violate("%v sends %s, which is bound to client %s", e.process, r.value, r.client)
+	}
 	e.checkExchange(r)
 	// After one that failed, the next is due for the token's own sake.
 	forced := r.access.rejected && e.failures == 0 && (r.access.believed.IsZero() || sent.Before(r.access.believed.Add(-e.ahead(r.access))))
@@ -72,12 +79,21 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	m := e.mood()
 	e.note("%v exchanges %s, mood %d", e.process, r.value, m.kind)
 	e.exchanging++
-	e.doom(span(e.exchanges, 0, m.before+m.after), KilledInExchange, SignedIn, SignedOut)
+	e.loaded = false
+	if !e.slowEvents || chance(e.exchanges, .5) { // otherwise it is for OnEvent
+		e.doom(span(e.exchanges, 0, m.before+m.after), KilledInExchange, SignedIn, SignedOut, SignedOutRevoking)
+	}
+	if len(e.procs) > 1 { // another does it meanwhile
+		e.procs[(slices.Index(e.procs, e.process)+1)%len(e.procs)].doom(span(e.exchanges, 0, m.before+m.after), SignedOutAmidRenewal)
+	}
 	e.mu.Unlock()
 	resp, err := e.serve(req.Context(), r, s, m, sent)
 	e.mu.Lock()
 	e.exchanging--
 	e.note("%v has exchanged %s: %d", e.process, r.value, s.outcome)
+	if now := time.Now(); e.cancelled.After(sent) && now.After(e.cancelled) && !e.killed {
+		e.violate("%v goes on with an exchange after a sign-in or sign-out", e.process)
+	}
 	switch now := time.Now(); s.outcome {
 	case delivered:
 		e.failures, e.troubled = 0, time.Time{}
@@ -86,7 +102,7 @@ func (e tokenEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 			e.forced = append(e.forced, now)
 		}
 	case refused:
-		e.refused, e.presented, e.unsure = now, r.access.serial, r.family.unknown
+		e.refused, e.presented = now, r.access
 	default:
 		if err == context.Canceled {
 			break // by a sign-in or sign-out
@@ -153,14 +169,19 @@ func (e tokenEndpoint) serve(ctx context.Context, r *refresh, s *send, m mood, s
 	if e.keepRefresh {
 		r.access = a
 	}
-	a.by, a.sent, a.believed, a.rejected = e.process, sent, a.expires, false
+	e.had[a] = true
+	a.by, a.sent, a.got, a.believed, a.rejected = e.process, sent, time.Now(), a.expires, false
 	answer := `{"access_token":"` + a.value + `","token_type":"Bearer"`
 	if a.lifetime > 0 {
 		a.believed = sent.Add(a.lifetime)
 		answer += `,"expires_in":` + strconv.Itoa(int(a.lifetime/time.Second))
 	}
 	if next != nil {
+		next.client = e.clientID
 		answer += `,"refresh_token":"` + next.value + `"`
+	}
+	if chance(e.exchanges, .2) && !r.family.bare { // otherwise what the first answer had stays
+		answer += `,"id_token":"` + r.family.extra["id_token"] + `"`
 	}
 	return tokenResponse(200, strings.NewReader(answer+"}")), nil
 }
@@ -183,15 +204,25 @@ func (letters) Read(to []byte) (int, error) {
 func (p *process) checkExchange(r *refresh) {
 	now := time.Now()
 	for _, q := range p.procs {
-		if q.exchanging > 0 {
+		if q.exchanging > 0 && (p.locked || q == p) {
 			p.violate("%v begins an exchange while one of %v is under way", p, q)
 		}
 	}
 	if now.Before(p.notBefore) {
 		p.violate("%v exchanges %v too soon after a failure", p, p.notBefore.Sub(now))
 	}
+	if l := p.last; p.stored && !(p.setting > 0 && r.family.setBy == p) && (l == nil || l.form == garbage || l.form == later) {
+		p.violate("%v exchanges %s, although it could not read the store", p, r.value)
+	}
+	if r.family.gone[p] && now.After(p.turned) {
+		p.violate("%v exchanges %s, of before its last sign-in or sign-out", p, r.value)
+	}
 	for _, s := range r.sends {
 		switch {
+		case s.by == p.outsider && s.next != nil && p.had[s.next.access] && p.counts[ForeignPrevious]+p.counts[WentBack] == 0:
+			p.violate("%v sends %s again, and has seen the answer that another program had", p, r.value)
+		case s.by != p && !p.locked, s.by == p.outsider, p.lossy && s.by != p:
+			p.count(ExchangeRepeated)
 		case s.by.killed && s.outcome == pending:
 			p.count(ExchangeRepeated)
 		case s.outcome == pending:
@@ -201,13 +232,15 @@ func (p *process) checkExchange(r *refresh) {
 		case s.outcome == lost:
 			p.count(ExchangeRepeated)
 		case s.outcome == refused:
-			if s.by == p && !p.refused.IsZero() {
+			// Where all have the same refresh token, others may have got an answer since.
+			// And it may come back by a record of a sign-in.
+			if s.by == p && !p.refused.IsZero() && !(p.keepRefresh && p.processes > 1) && !(p.lossy && p.last != nil && p.last.change == tokensource.ChangeSignIn) {
 				p.violate("%v sends %s again after invalid_grant", p, r.value)
 			}
 		case p.keepRefresh:
-		case s.next.saved && !r.family.unknown && p.held != nil:
+		case s.next.saved && !p.lossy:
 			p.violate("%v sends %s again, whose answer was saved", p, r.value)
-		case s.by == p && !r.family.unknown:
+		case s.by == p && !p.lossy:
 			p.violate("%v sends %s again, whose answer it had", p, r.value)
 		default:
 			p.count(ExchangeRepeated)
@@ -227,7 +260,7 @@ func (p *process) givesUp(err error, sent time.Time) {
 	if d := time.Since(sent); err != errDead && d > p.bound() {
 		p.violate("%v gives up an exchange after %v", p, d)
 	}
-	if err == context.Canceled && p.setting == 0 && !p.changed.Equal(time.Now()) {
+	if err == context.Canceled && !p.cancelled.Equal(time.Now()) {
 		p.violate("%v gives up an exchange before its time is over", p)
 	}
 }
@@ -237,14 +270,18 @@ func (p *process) has(r *refresh) bool {
 	switch {
 	case p.keepAccess && (p.processes > 1 || r.access.by != p):
 		return false // it has that one, but for how long may be news to it
-	case p.stored && p.held == nil:
-		return false // another process has signed out
 	case !p.keepRefresh:
 		return true
 	case p.processes == 1 && r.access.by == p:
 		return true
 	}
-	return r.access.saved && !r.family.unknown
+	if n := p.newest; n != nil && n != r.access {
+		// What p could not save may be newer than what the store has.
+		if _, ok := n.last(); !ok || !n.older(r.access) {
+			return false
+		}
+	}
+	return r.access.saved && !p.lossy
 }
 
 // ahead is how long before its expiry a is renewed at the earliest.

@@ -4,36 +4,57 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/authtrip/authtrip/tokensource"
 	"golang.org/x/oauth2"
 )
 
 // A family is all the tokens of one sign-in.
 type family struct {
-	ended   bool
-	unknown bool // Set has failed, and could not tell what it has left in the store
+	ended bool
+	extra map[string]string // fields that the server's first answer has
+
+	setBy  *process          // who has called Set; nil: it came from elsewhere
+	bare   bool              // another program has dropped the extra fields
+	kept   bool              // setBy has saved it
+	linear bool              // no two of its tokens replace the same one
+	gone   map[*process]bool // who has signed in or out after it
 }
 
 // An access token.
 type access struct {
-	serial   int // orders tokens by their issue, or by their sign-in's end
+	serial   int // in the order of issue
 	value    string
 	family   *family
+	parent   *access   // what was replaced by it; nil for a sign-in
 	by       *process  // for whom it was issued, nil for a sign-in
 	sent     time.Time // when the exchange for it began
+	got      time.Time // when its answer arrived
+	refresh  *refresh  // that came with it
 	issued   time.Time
 	expires  time.Time // by the server's clock; zero: never
 	lifetime time.Duration
 	believed time.Time // when the client that got it takes it to expire
 	revoked  bool
-	settled  bool // by Set
 	rejected bool // some request has met a 401 with it
 
-	saved  bool // it has been in the store
-	missed bool // the store has failed to take it
+	ranks   []rank // of records with it
+	foreign bool   // it was in the store without a rank
+	saved   bool   // it has been in the store
+	tried   bool   // saving it was tried
 }
 
 func (a *access) good(now time.Time) bool {
 	return !a.revoked && !a.family.ended && (a.expires.IsZero() || now.Before(a.expires))
+}
+
+// last returns the newest rank of a.
+func (a *access) last() (last rank, ok bool) {
+	for _, r := range a.ranks {
+		if !ok || r.compare(last) > 0 {
+			last, ok = r, true
+		}
+	}
+	return last, ok
 }
 
 // A refresh token.
@@ -41,6 +62,8 @@ type refresh struct {
 	value    string
 	family   *family
 	access   *access // issued with it, or last by it
+	client   string  // to which the record binds it; empty: unknown
+	revoked  bool
 	replaced time.Time
 	saved    bool // it has been in the store
 	sends    []*send
@@ -82,16 +105,41 @@ func (w *world) begin(a *access, now time.Time) {
 
 func (w *world) newRefresh(f *family, a *access) *refresh {
 	r := &refresh{value: fmt.Sprintf("refresh-%d", len(w.refresh)+1), family: f, access: a}
+	a.refresh = r
 	w.refresh[r.value] = r
 	return r
 }
 
 // signIn begins a family. w.mu is held.
-func (w *world) signIn() *oauth2.Token {
-	f := &family{}
+func (w *world) signIn() (*access, *refresh) {
+	n := len(w.families) + 1
+	f := &family{
+		gone:   make(map[*process]bool),
+		linear: w.processes == 1 || w.locked && !w.keepRefresh,
+		extra:  map[string]string{"id_token": fmt.Sprint("id-", n), "tenant": fmt.Sprint("tenant-", n)},
+	}
+	w.families = append(w.families, f)
 	a := w.issue(f, time.Now())
-	r := w.newRefresh(f, a)
-	return &oauth2.Token{AccessToken: a.value, RefreshToken: r.value, Expiry: a.expires.Round(0)}
+	return a, w.newRefresh(f, a)
+}
+
+// token returns what a client makes of a and r.
+func (a *access) token(r *refresh) *oauth2.Token {
+	return &oauth2.Token{AccessToken: a.value, RefreshToken: r.value, Expiry: a.believed.Round(0)}
+}
+
+// signInAs begins a family for p to Set. w.mu is held.
+func (p *process) signInAs() *oauth2.Token {
+	a, r := p.signIn()
+	a.family.setBy = p
+	p.had[a] = true
+	t := a.token(r).WithExtra(map[string]any{"id_token": a.family.extra["id_token"], "tenant": a.family.extra["tenant"]})
+	if p.otherClient {
+		t = tokensource.Bind(t.WithExtra(map[string]any{"id_token": a.family.extra["id_token"]}), tokensource.Binding{ClientID: p.clientID})
+		delete(a.family.extra, "tenant")
+		r.client = p.clientID
+	}
+	return t
 }
 
 // answer is what the token endpoint makes of a refresh token. w.mu is held. The
@@ -99,7 +147,7 @@ func (w *world) signIn() *oauth2.Token {
 func (w *world) answer(r *refresh, s *send) (a *access, next *refresh, ok bool) {
 	now := time.Now()
 	switch {
-	case r.family.ended:
+	case r.family.ended || r.revoked:
 		return nil, nil, false
 	case !r.replaced.IsZero() && now.Sub(r.replaced) >= w.grace:
 		w.count(ReuseDetected)
@@ -107,16 +155,16 @@ func (w *world) answer(r *refresh, s *send) (a *access, next *refresh, ok bool) 
 		return nil, nil, false
 	case !r.replaced.IsZero():
 		w.count(GraceUsed)
+		r.family.linear = false
 	}
 	a = r.access
 	switch {
 	case w.keepAccess && !a.revoked:
 		w.count(AccessTokenKept)
 		w.begin(a, now)
-		w.serial++
-		a.serial = w.serial
 	default:
 		a = w.issue(r.family, now)
+		a.parent, a.refresh = r.access, r
 	}
 	if w.keepRefresh {
 		w.count(RefreshTokenKept)

@@ -17,6 +17,10 @@ type config struct {
 	processes    int
 	stored       bool
 	locked       bool // the store is a Locker
+	tellsChange  bool // and its Lock returns ErrChanged
+	sealed       bool
+	otherClient  bool // each process has a client ID of its own
+	leases       bool // who signs in again calls SignIn
 	keepRefresh  bool
 	keepAccess   bool
 	grace        time.Duration
@@ -50,12 +54,22 @@ type world struct {
 	refresh   map[string]*refresh
 	exchanges *rand.Rand // the token endpoint's moods
 
-	held  *holding // by the store
-	owner *process // of the store's lock
-	lock  chan struct{}
+	families  []*family
+	content   *content      // of the store
+	history   []*content    // what it had before, the oldest first
+	keys      []byte        // by which new processes seal
+	medium    medium        // what a Sealed store has made of content
+	saved     chan struct{} // closed when content changes
+	owner     *process      // of the store's lock; nil: nobody, or the outsider
+	lock      chan struct{}
+	lossy     bool      // the store may have gone back
+	skews     bool      // a clock was ahead or behind
+	waits     bool      // somebody calls Wait
+	disturbed time.Time // when an operation last failed, or something came from outside
 
-	procs []*process // alive, each in its place
-	lives int
+	procs    []*process // alive, each in its place
+	outsider *process   // stands for all other programs
+	lives    int
 }
 
 var (
@@ -68,10 +82,11 @@ var (
 func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, start: time.Now(), access: make(map[string]*access), refresh: make(map[string]*refresh),
-		lock: make(chan struct{}, 1),
+		lock: make(chan struct{}, 1), saved: make(chan struct{}), content: &content{}, keys: []byte{0},
 	}
 	w.config = draw(w.random("config", 0))
 	w.exchanges = w.random("token endpoint", 0)
+	w.outsider = &process{world: w, dead: make(chan struct{}), doomed: none}
 	return w
 }
 
@@ -100,13 +115,17 @@ func draw(r *rand.Rand) config {
 		apiFaults:    pick(r, 0, .02, .1),
 	}
 	switch n := r.IntN(10); {
-	case n < 3:
-	case n < 5:
+	case n < 2:
+	case n < 4:
 		c.stored = true
+		c.processes = pick(r, 1, 1, 2, 3)
 	default:
 		c.stored, c.locked = true, true
-		c.processes = pick(r, 1, 2)
+		c.processes = pick(r, 1, 2, 2, 3, 4)
+		c.tellsChange, c.leases = chance(r, .3), chance(r, .3)
+		c.otherClient = c.processes > 1 && chance(r, .06)
 	}
+	c.sealed = c.stored && chance(r, .15)
 	switch r.IntN(8) {
 	case 0:
 		c.keepRefresh = true
