@@ -22,7 +22,7 @@ func TestSealed(t *testing.T) {
 	ctx := t.Context()
 	store := &fakeStore{}
 	for n := range 3 {
-		record := []byte(fmt.Sprintf(`{"access_token":"s3cret-%d"}`, n))
+		record := fmt.Appendf(nil, `{"access_token":"s3cret-%d"}`, n)
 		if err := tokensource.Sealed(&raw{store}, "name", key1).Save(ctx, record); err != nil {
 			t.Fatal(err)
 		}

@@ -420,7 +420,8 @@ func TestTokenFromTheStore(t *testing.T) {
 		{"empty", func() *oauth2.Token { return &oauth2.Token{} }, "access-1", []string{""}},
 		{
 			"with a control character", func() *oauth2.Token { return &oauth2.Token{AccessToken: "a\nb", RefreshToken: "refresh-0"} },
-			"access-1", []string{""}, // which needs no current token
+			"access-1",
+			[]string{""}, // which needs no current token
 		},
 	} {
 		bubble(t, tc.name, func(t *testing.T) {
