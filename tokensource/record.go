@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,7 +77,7 @@ type Record struct {
 	// At is the time of this change.
 	At time.Time
 
-	lease lease
+	lease *lease         // nil: none
 	rest  map[string]any // members of the member authtrip that this version does not know
 }
 
@@ -85,6 +85,15 @@ type Record struct {
 type lease struct {
 	owner string
 	until time.Time
+}
+
+// isOf reports whether owner has l, which may be nil.
+func (l *lease) isOf(owner string) bool { return l != nil && l.owner == owner }
+
+// live reports whether the owner of l, which may be nil, may still be signing in. A lease
+// that lasts longer than any is no lease: it would keep everybody out.
+func (l *lease) live(now time.Time) bool {
+	return l != nil && now.Before(l.until) && l.until.Sub(now) <= leaseLongest
 }
 
 // ParseRecord reads what a [Store] holds: what a Session has written, or the JSON of
@@ -200,12 +209,12 @@ func readMember(m map[string]any) (*Record, Binding, bool) {
 	}
 	if l, ok := m["lease"].(map[string]any); ok {
 		d := memberReader{l, true}
-		r.lease = lease{d.text("owner"), d.time("until")}
+		r.lease = &lease{d.text("owner"), d.time("until")}
 	}
 	switch r.Change {
 	case ChangeSignIn, ChangeRenewal, ChangeSignOut:
 	case "": // nobody has signed in yet, and somebody may be about to
-		d.ok = d.ok && r.Signed.IsZero() && r.lease != lease{}
+		d.ok = d.ok && r.Signed.IsZero() && r.lease != nil
 	default:
 		d.ok = false
 	}
@@ -276,12 +285,15 @@ func number(v any) (float64, bool) {
 }
 
 // of tells whether the member authtrip belongs to the token beside it. t may be nil.
-func of(t *oauth2.Token) string {
+func of(t *oauth2.Token) string { return fmt.Sprintf("%016x", mark(t)) }
+
+// mark is of as a number.
+func mark(t *oauth2.Token) uint64 {
 	if t == nil {
 		t = new(oauth2.Token)
 	}
 	sum := sha256.Sum256([]byte(t.AccessToken + "\x00" + t.RefreshToken))
-	return hex.EncodeToString(sum[:8])
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // NewRecord returns a record of a sign-in now, to seed a [Store] with token. A nil token
@@ -345,7 +357,7 @@ func (r *Record) member() map[string]any {
 			m[name] = utc(t).Format(time.RFC3339Nano)
 		}
 	}
-	if r.lease != (lease{}) {
+	if r.lease != nil {
 		m["lease"] = map[string]any{"owner": r.lease.owner, "until": utc(r.lease.until).Format(time.RFC3339Nano)}
 	}
 	return m
@@ -374,7 +386,7 @@ func (r *Record) compare(old *Record) int {
 		cmp.Compare(r.Serial, old.Serial),
 		// invariant: of two renewals of one record, the later one is newer
 		r.At.Compare(old.At),
-		strings.Compare(of(r.Token), of(old.Token)),
+		cmp.Compare(mark(r.Token), mark(old.Token)),
 	)
 }
 

@@ -333,7 +333,7 @@ func (r *renewal) adopt(st *state) (*state, error) {
 func (r *renewal) take(st *state, stored *Record, now time.Time) *state {
 	next := *st
 	if stored.foreign() {
-		next.other = of(stored.Token)
+		next.other = mark(stored.Token)
 	}
 	switch found := st.find(stored); {
 	case found == news && stored.Change == ChangeRenewal && same(stored.Token, st.token) && stored.Token.Expiry.Equal(st.token.Expiry):

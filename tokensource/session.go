@@ -392,7 +392,7 @@ func (s *Session) outrank(epoch uint64, stored *Record) (*state, bool) {
 			return st
 		case stored.foreign():
 			// invariant: what another program wrote before a sign-in is older
-			next.other = of(stored.Token) // this change came after it
+			next.other = mark(stored.Token) // this change came after it
 		case st.record.compare(stored) > 0:
 			return st
 		default:

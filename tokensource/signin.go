@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	leaseTime   = 30 * time.Second // after which the lease of a process that has died is void
-	leaseExtend = 10 * time.Second
-	leaseLook   = time.Second // how often the other processes look
+	leaseTime    = 30 * time.Second // after which the lease of a process that has died is void
+	leaseExtend  = 10 * time.Second
+	leaseLongest = 10 * time.Minute // with clocks that differ
+	leaseLook    = time.Second      // how often the other processes look
 )
 
 var errNilObtain = errors.New("tokensource: Session.SignIn: obtain is nil")
@@ -172,11 +173,11 @@ func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Gra
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	_ = s.visit(end, func(_ *state, stored *Record) *Record {
-		if stored.lease.owner != owner {
+		if !stored.lease.isOf(owner) {
 			return nil
 		}
 		r := *stored
-		r.lease = lease{}
+		r.lease = nil
 		return &r
 	})
 	return err
@@ -212,7 +213,7 @@ func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
 			return nil // Set or Clear is about to save
 		}
 		// invariant: of several processes one signs in
-		if s.signedIn() || stored.lease.owner != owner && now.Before(stored.lease.until) {
+		if s.signedIn() || stored.lease.live(now) && !stored.lease.isOf(owner) {
 			return nil
 		}
 		free = true
@@ -225,7 +226,7 @@ func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
 			r = *known
 		}
 		// invariant: a lease lasts for as long as its owner signs in
-		r.lease = lease{owner, utc(now.Add(leaseTime))}
+		r.lease = &lease{owner, utc(now.Add(leaseTime))}
 		return &r
 	})
 	switch {

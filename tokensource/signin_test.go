@@ -343,3 +343,22 @@ func ExampleSession_SignIn() {
 	// please sign in
 	// access-1 true
 }
+
+// A lease that lasts longer than any does not keep everybody out.
+func TestSignInPastALeaseWithoutEnd(t *testing.T) {
+	for _, until := range []string{"8999-01-01T00:00:00Z", "2000-01-02T00:00:00Z", "1999-01-01T00:00:00Z", "9999-01-01T00:00:00Z", "soon", ""} {
+		bubble(t, until, func(t *testing.T) {
+			store := newLockedStore(nil)
+			store.put(nil)
+			store.set(edit(t, store.text, func(m map[string]any) { m["lease"] = map[string]any{"owner": "nobody", "until": until} }))
+			alice := &person{takes: time.Minute}
+			start := time.Now()
+			if err := (&tokensource.Session{Store: store}).SignIn(t.Context(), alice.obtain); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d != time.Minute {
+				t.Errorf("it took %v, want a minute", d)
+			}
+		})
+	}
+}

@@ -32,7 +32,7 @@ type state struct {
 	record     *Record       // nil: none is known
 	token      *oauth2.Token // that of record; nil: none
 	previous   previous      // the generation before
-	other      string        // of the last record of another program that was found; empty: none
+	other      uint64        // the mark of the last record of another program that was found; 0: none
 	generation uint64
 	epoch      uint64 // counts Set and Clear: a renewal begun before either is void
 
@@ -73,7 +73,7 @@ func (s *state) after(record *Record, skew time.Duration, now time.Time) *state 
 		departure: s.departure,
 	}
 	if s.token != nil {
-		n.previous = previous{weak.Make(s.token), s.generation, of(s.token)}
+		n.previous = previous{weak.Make(s.token), s.generation, mark(s.token)}
 	}
 	if n.token != nil {
 		n.generation++
@@ -171,10 +171,10 @@ func (s *state) find(stored *Record) finding {
 func (s *state) findForeign(stored *Record) finding {
 	switch {
 	// invariant: what another program wrote is news once, and only if it is not known here
-	case s.token != nil && of(stored.Token) == of(s.token):
+	case s.token != nil && mark(stored.Token) == mark(s.token):
 		return inStep
 	// invariant: the previous token does not come back
-	case s.previous.same(stored.Token), of(stored.Token) == s.other:
+	case s.previous.same(stored.Token), mark(stored.Token) == s.other:
 		return behind
 	case s.dead && s.token != nil && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
 		return inStep
@@ -290,11 +290,11 @@ func final(err error, current *oauth2.Token) bool {
 type previous struct {
 	token      weak.Pointer[oauth2.Token]
 	generation uint64
-	of         string
+	mark       uint64
 }
 
 // same reports whether t is p in content.
-func (p previous) same(t *oauth2.Token) bool { return p.of != "" && of(t) == p.of }
+func (p previous) same(t *oauth2.Token) bool { return p.mark != 0 && mark(t) == p.mark }
 
 // same reports whether a and b are one token in content.
 func same(a, b *oauth2.Token) bool {
