@@ -111,14 +111,14 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 
 // sees notes that p knows of c. w.mu is held.
 func (p *process) sees(c *content) {
-	if c.access != nil && p.loading.After(p.turned) { // otherwise it comes to nothing
+	if c.access != nil && !p.loading.Before(p.turned) { // otherwise it comes to nothing
 		p.met[c.access.family], p.had[c.access] = true, true
 	}
 	switch c.form {
 	case tombstone:
 		p.out = true
 	case foreign:
-		if p.setting > 0 && p.loading.After(p.turned) && c.access.family.setBy != p { // the record of Set comes after it
+		if p.setting > 0 && !p.loading.Before(p.turned) && c.access.family.setBy != p { // the record of Set comes after it
 			c.access.family.gone[p] = true
 		}
 	}
