@@ -60,7 +60,7 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	if d >= time.Second {
 		s.disturbed = time.Now() // a lease may have run out meanwhile
 	}
-	if s.unlocked { // the failure of the lock is told after this
+	if s.unlocked || s.failures > 0 && s.setting > 0 { // the failure is told after this
 		s.trouble(0)
 	}
 	switch {
