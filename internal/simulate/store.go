@@ -60,7 +60,7 @@ func (s store) operate(ctx context.Context, fails Kind) (done bool, err error) {
 	if d >= time.Second {
 		s.disturbed = time.Now() // a lease may have run out meanwhile
 	}
-	if s.unlocked { // the failure of the lock is told after this
+	if s.unlocked || s.failures > 0 && s.setting > 0 { // the failure is told after this
 		s.trouble(0)
 	}
 	switch {
@@ -111,14 +111,14 @@ func (s store) Load(ctx context.Context) ([]byte, error) {
 
 // sees notes that p knows of c. w.mu is held.
 func (p *process) sees(c *content) {
-	if c.access != nil && p.loading.After(p.turned) { // otherwise it comes to nothing
+	if c.access != nil && !p.loading.Before(p.turned) { // otherwise it comes to nothing
 		p.met[c.access.family], p.had[c.access] = true, true
 	}
 	switch c.form {
 	case tombstone:
 		p.out = true
 	case foreign:
-		if p.setting > 0 && p.loading.After(p.turned) && c.access.family.setBy != p { // the record of Set comes after it
+		if p.setting > 0 && !p.loading.Before(p.turned) && c.access.family.setBy != p { // the record of Set comes after it
 			c.access.family.gone[p] = true
 		}
 	}
