@@ -202,6 +202,50 @@ func TestTheNewestRecordCounts(t *testing.T) {
 			}
 			store.set(text)
 		}, "theirs"},
+		{"a sign-in that could not be saved after another program", func(t *testing.T, store *lockedStore, a, b *process) {
+			store.set(foreign(&oauth2.Token{AccessToken: "theirs", RefreshToken: "of theirs"}))
+			_ = errors.Join(a.Reload(t.Context()), b.Reload(t.Context()))
+			store.saveErr = errDown
+			_ = a.Set(t.Context(), &oauth2.Token{AccessToken: "later", RefreshToken: "of later"})
+			store.saveErr = nil
+		}, "later"},
+		{"a sign-out that could not be saved after another program", func(t *testing.T, store *lockedStore, a, _ *process) {
+			store.set(foreign(&oauth2.Token{AccessToken: "theirs", RefreshToken: "of theirs"}))
+			store.clearErr = errDown
+			_ = a.Clear(t.Context())
+			store.clearErr = nil
+		}, ""},
+		{"another program during a renewal", func(t *testing.T, store *lockedStore, a, _ *process) {
+			a.takes = time.Second
+			go a.renew(t)
+			synctest.Wait()
+			store.set(foreign(&oauth2.Token{AccessToken: "theirs", RefreshToken: "of theirs"}))
+			time.Sleep(time.Minute)
+		}, "theirs"},
+		{"a sign-out found while renewals fail", func(t *testing.T, _ *lockedStore, a, b *process) {
+			b.answer = failing(errDown)
+			b.renew(t)
+			if err := a.Clear(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.renew(t)
+		}, ""},
+		{"a renewal that fails beside a slow sign-in", func(t *testing.T, store *lockedStore, a, _ *process) {
+			a.answer = failing(errDown)
+			store.onSave = func(context.Context, *oauth2.Token) { time.Sleep(time.Second) }
+			done := make(chan error)
+			go func() { done <- a.Set(t.Context(), &oauth2.Token{RefreshToken: "of later"}) }()
+			synctest.Wait()
+			_, _ = a.Token(t.Context())
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			store.onSave = nil
+			a.seen = nil // a failed exchange may be tried again
+			a.answer = func(context.Context, int, *oauth2.Token) (*oauth2.Token, error) {
+				return &oauth2.Token{AccessToken: "later", RefreshToken: "r", Expiry: time.Now().Add(time.Hour)}, nil
+			}
+		}, "later"},
 		{"a serial that is too large", func(t *testing.T, store *lockedStore, a, b *process) {
 			store.set(edit(t, store.text, func(m map[string]any) { m["serial"] = json.Number("9007199254740991") }))
 			_, _ = a.Reload(t.Context()), b.Reload(t.Context())
