@@ -310,7 +310,7 @@ func (r *Record) bytes() ([]byte, error) {
 		members["access_token"] = token.AccessToken
 		put(members, "token_type", token.TokenType)
 		put(members, "refresh_token", token.RefreshToken)
-		if !token.Expiry.IsZero() {
+		if !token.Expiry.IsZero() && token.Expiry.Year() < maxYear {
 			members["expiry"] = token.Expiry.Round(0)
 		}
 		put(members, "expires_in", token.ExpiresIn)
@@ -335,6 +335,9 @@ func (r *Record) member() map[string]any {
 	put(m, "change", r.Change)
 	put(m, "serial", r.Serial)
 	b := BindingOf(r.Token)
+	if b.RefreshExpiry.Year() >= maxYear {
+		b.RefreshExpiry = time.Time{} // some servers mean "never" by a time that nobody reads
+	}
 	put(m, "issuer", b.Issuer)
 	put(m, "client_id", b.ClientID)
 	put(m, "jkt", b.Thumbprint)
