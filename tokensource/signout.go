@@ -105,7 +105,7 @@ func (d *departure) call(ctx context.Context, token *oauth2.Token) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		done <- rescue.Do("revoke", func() error { return d.revoke(ctx, clone(token)) })
+		done <- rescue.Do("revoke", func() error { return clean(d.revoke(ctx, clone(token))) })
 	}()
 	var err error
 	select {
@@ -114,7 +114,7 @@ func (d *departure) call(ctx context.Context, token *oauth2.Token) error {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("tokensource: signed out, but the token was not revoked: %w", clean(err))
+		return fmt.Errorf("tokensource: signed out, but the token was not revoked: %w", err)
 	}
 	return nil
 }

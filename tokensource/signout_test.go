@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -242,4 +243,16 @@ func ExampleSession_SignOut() {
 	// Output:
 	// revoke refresh-1
 	// true
+}
+
+// A revoke that returns a nil pointer as its error ends no process.
+func TestRevokeReturnsNilPointer(t *testing.T) {
+	for name, err := range map[string]error{"answer": (*oauth2.RetrieveError)(nil), "URL": (*url.Error)(nil)} {
+		t.Run(name, func(t *testing.T) {
+			s := tokensource.NewSession(nil, expiring("0", time.Hour))
+			if err := s.SignOut(t.Context(), failingRevoke(err)); err == nil || !errors.Is(s.Err(), tokensource.ErrNoToken) {
+				t.Errorf("SignOut = %v, and then Err = %v", err, s.Err())
+			}
+		})
+	}
 }
