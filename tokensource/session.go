@@ -337,7 +337,9 @@ func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state 
 		// invariant: whatever began before a sign-in or sign-out is void
 		next.epoch++
 		if d != nil {
-			d.epoch, next.departure = next.epoch, d
+			if d.epoch = next.epoch; d.revoke != nil || next.departure == nil {
+				next.departure = d // another SignOut may wait for its own revoke
+			}
 		}
 		if s.Store != nil {
 			// Only overtake may bring it into the Store, until it has tried.

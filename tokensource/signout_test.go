@@ -245,6 +245,31 @@ func ExampleSession_SignOut() {
 	// true
 }
 
+// What a renewal brings is revoked, also if another sign-out revokes nothing.
+func TestSignOutTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server revoker
+		g := &fakeGrant{takes: time.Second}
+		s := &tokensource.Session{Grant: g.grant}
+		token := signedIn(t, s, expiring("0", time.Hour))
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = s.Renew(t.Context(), token) })
+		synctest.Wait()
+		for _, revoke := range []func(context.Context, *oauth2.Token) error{server.revoke, nil} {
+			all.Go(func() {
+				if err := s.SignOut(t.Context(), revoke); err != nil {
+					t.Errorf("SignOut = %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if diff := cmp.Diff([]string{"refresh-0", "refresh-1"}, server.got); diff != "" {
+			t.Errorf("revoked (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // A revoke that returns a nil pointer as its error ends no process.
 func TestRevokeReturnsNilPointer(t *testing.T) {
 	for name, err := range map[string]error{"answer": (*oauth2.RetrieveError)(nil), "URL": (*url.Error)(nil)} {
