@@ -312,7 +312,7 @@ func (s *Session) Clear(ctx context.Context) error {
 // change signs in with token, or out if that is nil: first here, then in the Store.
 func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKind) error {
 	start := time.Now()
-	st := s.turn(token, start, nil)
+	_, st := s.turn(token, start, nil)
 	// What a renewal brings now is void.
 	// invariant: a sign-in or sign-out ends the exchange under way
 	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
@@ -329,10 +329,14 @@ func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKin
 	return err
 }
 
-// turn publishes a sign-in or sign-out, which makes a renewal under way void.
-func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state {
+// turn publishes a sign-in or sign-out, which makes a renewal under way void. It returns
+// the states before and after.
+func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) (before, after *state) {
 	for {
-		old, cur := s.state.Load(), s.load()
+		old, cur := s.state.Load(), &noState
+		if old != nil {
+			cur = old
+		}
 		next := cur.after(signed(token, now, cur.record), s.skew(), now)
 		// invariant: whatever began before a sign-in or sign-out is void
 		next.epoch++
@@ -346,7 +350,7 @@ func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state 
 			next.unsaved, next.pending, next.saving = true, true, now.Add(s.timeout()).UnixNano()
 		}
 		if s.state.CompareAndSwap(old, next.settle()) {
-			return next
+			return cur, next
 		}
 	}
 }

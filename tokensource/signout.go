@@ -32,8 +32,8 @@ func (s *Session) SignOut(ctx context.Context, revoke func(context.Context, *oau
 		return errReentry
 	}
 	d := &departure{revoke: revoke}
-	start, known := time.Now(), s.load()
-	st := s.turn(nil, start, d)
+	start := time.Now()
+	known, st := s.turn(nil, start, d)
 	bounded, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	err := s.leave(bounded, known, d)
