@@ -322,8 +322,8 @@ func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKin
 	defer cancel()
 	unlock, err := s.lock(ctx)
 	if err == nil {
-		defer unlock()
 		err = s.overtake(ctx, st.epoch)
+		unlock() // OnEvent may want it
 	}
 	s.settled(ctx, st.epoch, kind, start, err)
 	return err

@@ -1177,3 +1177,37 @@ func countOf(j *journal, entry string) (n int) {
 	}
 	return n
 }
+
+// OnEvent may use the Store, as for another sign-in: nobody holds its lock meanwhile.
+func TestOnEventUsesTheStore(t *testing.T) {
+	for name, use := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"Set": func(ctx context.Context, s *tokensource.Session) error {
+			return s.Set(ctx, expiring("again", time.Hour))
+		},
+		"SignOut": func(ctx context.Context, s *tokensource.Session) error { return s.SignOut(ctx, nil) },
+		"Clear":   func(ctx context.Context, s *tokensource.Session) error { return s.Clear(ctx) },
+		"Renew": func(ctx context.Context, s *tokensource.Session) error {
+			token, _ := s.Current()
+			_, err := s.Renew(ctx, token)
+			return err
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			used := false
+			s := &tokensource.Session{Store: newLockedStore(nil), Grant: (&fakeGrant{}).grant}
+			s.OnEvent = func(ctx context.Context, _ tokensource.Event) {
+				if used {
+					return
+				}
+				used = true
+				start := time.Now()
+				if err := use(ctx, s); err != nil || time.Since(start) > 0 {
+					t.Errorf("after %v: %v", time.Since(start), err)
+				}
+			}
+			if err := s.Set(t.Context(), expiring("first", time.Hour)); err != nil || !used {
+				t.Errorf("Set = %v, OnEvent was called: %v", err, used)
+			}
+		})
+	}
+}
