@@ -479,7 +479,11 @@ func (s *Session) alone(ctx context.Context, f func(*renewal) error) error {
 		err := errAgain // of the flight, if it is this one
 		done := s.flight.DoChan("", func() (any, error) {
 			r := &renewal{Session: s}
-			r.detached(ctx, func() { err = f(r) })
+			r.detached(ctx, func() {
+				if err = f(r); err != nil && r.ctx.Err() == context.Canceled {
+					err = errAgain // a sign-in or sign-out has ended this, not ctx
+				}
+			})
 			return nil, errAgain // to those who have joined it for a token
 		})
 		select {

@@ -1211,3 +1211,46 @@ func TestOnEventUsesTheStore(t *testing.T) {
 		})
 	}
 }
+
+// A sign-in by Set is no failure of what it ends.
+func TestSetEndsWhatWaits(t *testing.T) {
+	for name, wait := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"Reload": func(ctx context.Context, s *tokensource.Session) error { return s.Reload(ctx) },
+		"SignIn": func(ctx context.Context, s *tokensource.Session) error {
+			return s.SignIn(ctx, func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+				return nil, errors.New("somebody was asked")
+			})
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			store := newLockedStore(nil)
+			store.onLoad = func(ctx context.Context) {
+				select {
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+				}
+				if ctx.Err() != nil {
+					store.mu.Lock()
+					defer store.mu.Unlock()
+					store.loadErr = ctx.Err()
+				}
+			}
+			s := &tokensource.Session{Store: store}
+			done := make(chan error)
+			go func() { done <- wait(t.Context(), s) }()
+			time.Sleep(time.Second / 2)
+			set := make(chan error)
+			go func() { set <- s.Set(t.Context(), expiring("set", time.Hour)) }()
+			synctest.Wait()
+			store.mu.Lock()
+			store.loadErr = nil
+			store.mu.Unlock()
+			if err := <-done; err != nil {
+				t.Errorf("%s = %v", name, err)
+			}
+			if err := <-set; err != nil || store.holds() != "set" {
+				t.Errorf("Set = %v, the store holds %q", err, store.holds())
+			}
+		})
+	}
+}
