@@ -576,6 +576,11 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 		if unlock, err = s.tryLock(ctx); !errors.Is(err, ErrChanged) {
 			return unlock, err
 		}
+		// A Store may say so until it is loaded.
+		_, _ = s.readAlone(ctx)
+		if ctx.Err() != nil {
+			return nil, waited(ctx, "a store")
+		}
 	}
 }
 

@@ -1254,3 +1254,52 @@ func TestSetEndsWhatWaits(t *testing.T) {
 		})
 	}
 }
+
+// A tellingStore says ErrChanged until it is loaded, while another has the lock.
+type tellingStore struct {
+	*lockedStore
+	loaded string
+	locks  int
+}
+
+func (s *tellingStore) Load(ctx context.Context) ([]byte, error) {
+	text, err := s.lockedStore.Load(ctx)
+	s.loaded = string(text)
+	return text, err
+}
+
+func (s *tellingStore) Lock(ctx context.Context) (func(), error) {
+	if s.locks++; s.locks > 1000 {
+		return nil, errors.New("it is not loaded")
+	}
+	if len(s.held) > 0 && string(s.text) != s.loaded {
+		return nil, fmt.Errorf("lock: %w", tokensource.ErrChanged)
+	}
+	return s.lockedStore.Lock(ctx)
+}
+
+// Whoever needs the lock loads the Store when it has changed, and then waits.
+func TestChangedWhileLocked(t *testing.T) {
+	for name, use := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"Set": func(ctx context.Context, s *tokensource.Session) error {
+			return s.Set(ctx, expiring("again", time.Hour))
+		},
+		"SignOut": func(ctx context.Context, s *tokensource.Session) error { return s.SignOut(ctx, nil) },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			store := &tellingStore{lockedStore: newLockedStore(nil)}
+			s := &tokensource.Session{Store: store}
+			signedIn(t, s, expiring("here", time.Hour))
+			unlock, err := store.lockedStore.Lock(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.put(expiring("elsewhere", time.Hour))
+			time.AfterFunc(10*time.Second, unlock)
+			start := time.Now()
+			if err := use(t.Context(), s); err != nil || time.Since(start) != 10*time.Second {
+				t.Errorf("after %v: %v", time.Since(start), err)
+			}
+		})
+	}
+}
