@@ -343,3 +343,37 @@ func ExampleSession_SignIn() {
 	// please sign in
 	// access-1 true
 }
+
+// leased is a record in which another process has a lease until a time.
+func leased(until string) []byte {
+	return []byte(`{"access_token":"","authtrip":{"version":1,"of":"6e340b9cffb37a98","lease":{"owner":"other","until":"` + until + `"}}}`)
+}
+
+// What counts of a lease is when it was last extended, by one's own clock. The time in it is
+// that of a clock that may be wrong.
+func TestSignInDespiteALease(t *testing.T) {
+	for name, tc := range map[string]struct {
+		until string
+		takes time.Duration
+	}{
+		"in the far future":    {"8999-01-01T00:00:00Z", leaseTime},
+		"beyond all times":     {"9999-12-31T23:59:59Z", leaseTime},
+		"of a clock ahead":     {"2000-01-01T01:00:00Z", leaseTime},
+		"of a clock behind":    {"1999-12-31T23:59:00Z", leaseTime},
+		"that ended long ago":  {"1999-12-31T23:00:00Z", 0},
+		"that makes no sense":  {"tomorrow", 0},
+		"that has no such day": {"2000-02-31T00:00:00Z", 0},
+	} {
+		bubble(t, name, func(t *testing.T) { // it begins at the year 2000
+			store := newLockedStore(nil)
+			store.set(leased(tc.until))
+			start := time.Now()
+			err := (&tokensource.Session{Store: store}).SignIn(t.Context(), new(person).obtain)
+			if took := time.Since(start); err != nil || took != tc.takes {
+				t.Errorf("SignIn = %v after %v, want %v", err, took, tc.takes)
+			}
+		})
+	}
+}
+
+const leaseTime = 30 * time.Second
