@@ -22,7 +22,14 @@ const (
 	leaseOld = 2 * time.Minute
 )
 
-var errNilObtain = errors.New("tokensource: Session.SignIn: obtain is nil")
+var (
+	errNilObtain = errors.New("tokensource: Session.SignIn: obtain is nil")
+	errInObtain  = errors.New("tokensource: Session.SignIn: obtain calls SignIn of the Session that it signs in")
+)
+
+// An obtaining is the key by which the context of an obtain has its sign-in: an obtain
+// that waits for that would wait for itself.
+type obtaining struct{ *Session }
 
 // SignIn returns when the Session is signed in. If it is already, SignIn returns at once.
 // Otherwise obtain signs in, for instance by opening a browser, and SignIn sets its
@@ -56,8 +63,12 @@ func (s *Session) SignIn(ctx context.Context, obtain Grant) error {
 			return waited(ctx, "a sign-in")
 		}
 		call, leader := s.join(ctx)
-		if leader {
+		switch {
+		case leader:
 			go s.lead(call, obtain)
+		case ctx.Value(obtaining{s}) == call:
+			s.quit(call)
+			return errInObtain
 		}
 		select {
 		case <-call.done:
@@ -135,7 +146,7 @@ func (s *Session) quit(call *signIn) {
 // lead runs a sign-in.
 func (s *Session) lead(call *signIn, obtain Grant) {
 	defer call.cancel()
-	call.err = s.signIn(call.ctx, obtain)
+	call.err = s.signIn(context.WithValue(call.ctx, obtaining{s}, call), obtain)
 	s.signIns.mu.Lock()
 	if s.signIns.current == call {
 		s.signIns.current = nil

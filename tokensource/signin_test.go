@@ -377,3 +377,21 @@ func TestSignInDespiteALease(t *testing.T) {
 }
 
 const leaseTime = 30 * time.Second
+
+// An obtain that calls SignIn gets an error, and does not wait for itself.
+func TestSignInWithinItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(tokensource.Session)
+		var later context.Context
+		err := s.SignIn(t.Context(), func(ctx context.Context, _ *oauth2.Token) (*oauth2.Token, error) {
+			later = context.WithoutCancel(ctx)
+			return nil, s.SignIn(later, new(person).obtain)
+		})
+		if err == nil {
+			t.Error("SignIn = nil, want an error")
+		}
+		if err := s.SignIn(later, new(person).obtain); err != nil {
+			t.Errorf("later: %v", err)
+		}
+	})
+}
