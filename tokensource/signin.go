@@ -222,10 +222,14 @@ func (s *Session) obtainAndSet(ctx context.Context, obtain Grant) error {
 	if s.signedIn() {
 		return nil
 	}
-	start := time.Now()
-	token, err := callGrant(ctx, "obtain", obtain, s.load().token)
-	if err != nil {
+	start, st := time.Now(), s.load()
+	token, err := callGrant(ctx, "obtain", obtain, st.token)
+	switch {
+	case err != nil:
 		return err
+	// A sign-in that was given up undoes no sign-in or sign-out that came after it.
+	case ctx.Err() != nil && s.load().epoch != st.epoch:
+		return waited(ctx, "a sign-in")
 	}
 	return s.change(context.WithoutCancel(ctx), dress(token, nil, s.Extra, start), EventSet)
 }

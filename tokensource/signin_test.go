@@ -395,3 +395,36 @@ func TestSignInWithinItself(t *testing.T) {
 		}
 	})
 }
+
+// A sign-in that all have left and that does not end undoes nothing that comes later.
+func TestSignInGivenUp(t *testing.T) {
+	for name, next := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"":            func(ctx context.Context, s *tokensource.Session) error { return s.SignOut(ctx, nil) },
+		"signed in 1": func(ctx context.Context, s *tokensource.Session) error { return s.SignIn(ctx, new(person).obtain) },
+		"set":         func(ctx context.Context, s *tokensource.Session) error { return s.Set(ctx, expiring("set", time.Hour)) },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			store := newLockedStore(nil)
+			s := &tokensource.Session{Store: store}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			goOn := make(chan struct{})
+			err := s.SignIn(ctx, func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+				<-goOn
+				return &oauth2.Token{AccessToken: "given up"}, nil
+			})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("SignIn = %v", err)
+			}
+			synctest.Wait()
+			if err := next(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+			close(goOn)
+			synctest.Wait()
+			if got := store.holds(); got != name {
+				t.Errorf("the store holds %q, want %q", got, name)
+			}
+		})
+	}
+}
