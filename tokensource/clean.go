@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -84,7 +85,16 @@ func (e *cleaned) As(target any) bool {
 		}
 		return ok
 	}
-	return errors.As(e.original, target)
+	if !errors.As(e.original, target) {
+		return false
+	}
+	// An interface, as net.Error, may have matched the culprit or what wraps it.
+	v := reflect.ValueOf(target).Elem()
+	if found, ok := v.Interface().(error); ok && v.Kind() == reflect.Interface && clean(found) != found {
+		v.SetZero()
+		return errors.As(e.error, target)
+	}
+	return true
 }
 
 func (e *cleaned) GoString() string { return fmt.Sprintf("%q", e.Error()) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -85,6 +86,15 @@ func TestErrorsAreCleaned(t *testing.T) {
 				}
 				if ue, ok := errors.AsType[*url.Error](err); ok {
 					within = append(within, ue)
+				}
+				if ne, ok := errors.AsType[net.Error](err); ok {
+					within = append(within, ne)
+				}
+				if we, ok := errors.AsType[interface {
+					error
+					Unwrap() error
+				}](err); ok {
+					within = append(within, we)
 				}
 				for _, v := range within {
 					for _, text := range printed(v) {

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/authtrip/authtrip/internal/extra"
 	"github.com/authtrip/authtrip/internal/field"
@@ -267,6 +268,8 @@ func wellFormed(t *oauth2.Token) error {
 	switch {
 	case field.HasControl(t.AccessToken) || field.HasControl(t.RefreshToken):
 		return errors.New("a token with a control character")
+	case !utf8.ValidString(t.AccessToken) || !utf8.ValidString(t.RefreshToken):
+		return errors.New("a token that is not UTF-8") // JSON would change it
 	case t.TokenType != "" && !field.IsToken(t.TokenType):
 		return errors.New("a token_type that is no authentication scheme")
 	}

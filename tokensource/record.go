@@ -87,15 +87,6 @@ type lease struct {
 	until time.Time
 }
 
-// isOf reports whether owner has l, which may be nil.
-func (l *lease) isOf(owner string) bool { return l != nil && l.owner == owner }
-
-// live reports whether the owner of l, which may be nil, may still be signing in. A lease
-// that lasts longer than any is no lease: it would keep everybody out.
-func (l *lease) live(now time.Time) bool {
-	return l != nil && now.Before(l.until) && l.until.Sub(now) <= leaseLongest
-}
-
 // ParseRecord reads what a [Store] holds: what a Session has written, or the JSON of
 // an [oauth2.Token] from any other program. No bytes, white space and null give the
 // zero Record.
@@ -322,7 +313,7 @@ func (r *Record) bytes() ([]byte, error) {
 		members["access_token"] = token.AccessToken
 		put(members, "token_type", token.TokenType)
 		put(members, "refresh_token", token.RefreshToken)
-		if !token.Expiry.IsZero() {
+		if !token.Expiry.IsZero() && token.Expiry.Year() < maxYear {
 			members["expiry"] = token.Expiry.Round(0)
 		}
 		put(members, "expires_in", token.ExpiresIn)
@@ -347,6 +338,9 @@ func (r *Record) member() map[string]any {
 	put(m, "change", r.Change)
 	put(m, "serial", r.Serial)
 	b := BindingOf(r.Token)
+	if b.RefreshExpiry.Year() >= maxYear {
+		b.RefreshExpiry = time.Time{} // some servers mean "never" by a time that nobody reads
+	}
 	put(m, "issuer", b.Issuer)
 	put(m, "client_id", b.ClientID)
 	put(m, "jkt", b.Thumbprint)

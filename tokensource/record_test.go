@@ -336,3 +336,19 @@ func FuzzParseRecord(f *testing.F) {
 		}
 	})
 }
+
+// Times that a record cannot hold mean "never", and do no harm to the rest of it.
+func TestRecordWithoutEnd(t *testing.T) {
+	for _, year := range []int{9000, 9999, 10000} {
+		never := time.Date(year, 12, 31, 23, 59, 59, 0, time.UTC)
+		token := &oauth2.Token{AccessToken: "access", Expiry: never}
+		text := tokensource.NewRecord(tokensource.Bind(token, tokensource.Binding{ClientID: "client", RefreshExpiry: never}))
+		r, err := tokensource.ParseRecord(text)
+		if err != nil || r.Token == nil {
+			t.Fatalf("%d: %v, %v", year, r, err)
+		}
+		if b := tokensource.BindingOf(r.Token); r.Change != tokensource.ChangeSignIn || b.ClientID != "client" || !b.RefreshExpiry.IsZero() || !r.Token.Expiry.IsZero() {
+			t.Errorf("%d: %v with %+v, expiry %v", year, r, b, r.Token.Expiry)
+		}
+	}
+}

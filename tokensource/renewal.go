@@ -145,8 +145,11 @@ func (r *renewal) begin(st *state, good bool) (*state, func(), error) {
 			}
 		}
 		unlock, err := r.lockFor(st)
-		if !errors.Is(err, ErrChanged) {
+		if !errors.Is(err, ErrChanged) || r.ctx.Err() != nil {
 			return st, unlock, err
+		}
+		if good || st.unsaved {
+			_, _ = r.readAlone(r.ctx)
 		}
 	}
 }

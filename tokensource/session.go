@@ -312,7 +312,7 @@ func (s *Session) Clear(ctx context.Context) error {
 // change signs in with token, or out if that is nil: first here, then in the Store.
 func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKind) error {
 	start := time.Now()
-	st := s.turn(token, start, nil)
+	_, st := s.turn(token, start, nil)
 	// What a renewal brings now is void.
 	// invariant: a sign-in or sign-out ends the exchange under way
 	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
@@ -322,29 +322,35 @@ func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKin
 	defer cancel()
 	unlock, err := s.lock(ctx)
 	if err == nil {
-		defer unlock()
 		err = s.overtake(ctx, st.epoch)
+		unlock() // OnEvent may want it
 	}
 	s.settled(ctx, st.epoch, kind, start, err)
 	return err
 }
 
-// turn publishes a sign-in or sign-out, which makes a renewal under way void.
-func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) *state {
+// turn publishes a sign-in or sign-out, which makes a renewal under way void. It returns
+// the states before and after.
+func (s *Session) turn(token *oauth2.Token, now time.Time, d *departure) (before, after *state) {
 	for {
-		old, cur := s.state.Load(), s.load()
+		old, cur := s.state.Load(), &noState
+		if old != nil {
+			cur = old
+		}
 		next := cur.after(signed(token, now, cur.record), s.skew(), now)
 		// invariant: whatever began before a sign-in or sign-out is void
 		next.epoch++
 		if d != nil {
-			d.epoch, next.departure = next.epoch, d
+			if d.epoch = next.epoch; d.revoke != nil || next.departure == nil {
+				next.departure = d // another SignOut may wait for its own revoke
+			}
 		}
 		if s.Store != nil {
 			// Only overtake may bring it into the Store, until it has tried.
 			next.unsaved, next.pending, next.saving = true, true, now.Add(s.timeout()).UnixNano()
 		}
 		if s.state.CompareAndSwap(old, next.settle()) {
-			return next
+			return cur, next
 		}
 	}
 }
@@ -473,7 +479,11 @@ func (s *Session) alone(ctx context.Context, f func(*renewal) error) error {
 		err := errAgain // of the flight, if it is this one
 		done := s.flight.DoChan("", func() (any, error) {
 			r := &renewal{Session: s}
-			r.detached(ctx, func() { err = f(r) })
+			r.detached(ctx, func() {
+				if err = f(r); err != nil && r.ctx.Err() == context.Canceled {
+					err = errAgain // a sign-in or sign-out has ended this, not ctx
+				}
+			})
 			return nil, errAgain // to those who have joined it for a token
 		})
 		select {
@@ -565,6 +575,11 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		if unlock, err = s.tryLock(ctx); !errors.Is(err, ErrChanged) {
 			return unlock, err
+		}
+		// A Store may say so until it is loaded.
+		_, _ = s.readAlone(ctx)
+		if ctx.Err() != nil {
+			return nil, waited(ctx, "a store")
 		}
 	}
 }

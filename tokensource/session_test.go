@@ -686,3 +686,13 @@ func TestTokenOftenAskedExpires(t *testing.T) {
 		})
 	}
 }
+
+// JSON would change what is not UTF-8, and the Store's record would be another's.
+func TestTokenIsNotUTF8(t *testing.T) {
+	for _, token := range []*oauth2.Token{{AccessToken: "access\xff"}, {AccessToken: "access", RefreshToken: "r\xc3"}} {
+		s := &tokensource.Session{Store: &fakeStore{}}
+		if err := s.Set(t.Context(), token); err == nil || strings.Contains(err.Error(), token.AccessToken) {
+			t.Errorf("Set = %v, want an error without the token", err)
+		}
+	}
+}

@@ -13,13 +13,23 @@ import (
 )
 
 const (
-	leaseTime    = 30 * time.Second // after which the lease of a process that has died is void
-	leaseExtend  = 10 * time.Second
-	leaseLongest = 10 * time.Minute // with clocks that differ
-	leaseLook    = time.Second      // how often the other processes look
+	leaseTime   = 30 * time.Second // after which the lease of a process that has died is void
+	leaseExtend = 10 * time.Second
+	leaseLook   = time.Second // how often the other processes look
+
+	// leaseOld is how long ago a lease must have run out to be void at first sight: clocks
+	// differ.
+	leaseOld = 2 * time.Minute
 )
 
-var errNilObtain = errors.New("tokensource: Session.SignIn: obtain is nil")
+var (
+	errNilObtain = errors.New("tokensource: Session.SignIn: obtain is nil")
+	errInObtain  = errors.New("tokensource: Session.SignIn: obtain calls SignIn of the Session that it signs in")
+)
+
+// An obtaining is the key by which the context of an obtain has its sign-in: an obtain
+// that waits for that would wait for itself.
+type obtaining struct{ *Session }
 
 // SignIn returns when the Session is signed in. If it is already, SignIn returns at once.
 // Otherwise obtain signs in, for instance by opening a browser, and SignIn sets its
@@ -53,8 +63,12 @@ func (s *Session) SignIn(ctx context.Context, obtain Grant) error {
 			return waited(ctx, "a sign-in")
 		}
 		call, leader := s.join(ctx)
-		if leader {
+		switch {
+		case leader:
 			go s.lead(call, obtain)
+		case ctx.Value(obtaining{s}) == call:
+			s.quit(call)
+			return errInObtain
 		}
 		select {
 		case <-call.done:
@@ -76,6 +90,25 @@ type signIn struct {
 	done    chan struct{}
 	err     error // written before done is closed
 	callers int   // guarded by signIns.mu
+}
+
+// A claimant is a process that wants the lease.
+type claimant struct {
+	owner string
+	other lease     // of another process, when last seen
+	since time.Time // that it has not been extended, by the clock of this process
+}
+
+// free reports whether the claimant may have the lease in the place of l.
+func (c *claimant) free(l *lease, now time.Time) bool {
+	switch {
+	case l == nil, l.owner == c.owner:
+		return true
+	case *l != c.other:
+		c.other, c.since = *l, now
+	}
+	// A lease that nobody extends is void, whatever its time says.
+	return now.Sub(c.since) >= leaseTime || now.Sub(l.until) >= leaseOld
 }
 
 // signIns is what a Session keeps of the sign-in under way.
@@ -113,7 +146,7 @@ func (s *Session) quit(call *signIn) {
 // lead runs a sign-in.
 func (s *Session) lead(call *signIn, obtain Grant) {
 	defer call.cancel()
-	call.err = s.signIn(call.ctx, obtain)
+	call.err = s.signIn(context.WithValue(call.ctx, obtaining{s}, call), obtain)
 	s.signIns.mu.Lock()
 	if s.signIns.current == call {
 		s.signIns.current = nil
@@ -129,14 +162,14 @@ func (s *Session) signIn(ctx context.Context, obtain Grant) error {
 	if _, ok := s.Store.(Locker); !ok || s.signedIn() {
 		return s.obtainAndSet(ctx, obtain)
 	}
-	owner := rand.Text()
+	c := &claimant{owner: rand.Text()}
 	for {
-		free, err := s.claim(ctx, owner)
+		free, err := s.claim(ctx, c)
 		switch {
 		case err != nil:
 			return err
 		case free:
-			return s.obtainUnderLease(ctx, owner, obtain)
+			return s.obtainUnderLease(ctx, c, obtain)
 		case s.signedIn():
 			return nil
 		}
@@ -149,15 +182,15 @@ func (s *Session) signIn(ctx context.Context, obtain Grant) error {
 }
 
 // obtainUnderLease signs in, and keeps the lease meanwhile.
-func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Grant) error {
-	obtaining, stop := context.WithCancel(ctx)
+func (s *Session) obtainUnderLease(ctx context.Context, c *claimant, obtain Grant) error {
+	under, stop := context.WithCancel(ctx)
 	kept := make(chan struct{})
 	go func() {
 		defer close(kept)
-		s.keepLease(obtaining, stop, owner)
+		s.keepLease(under, stop, c)
 	}()
 	var obtained bool
-	err := s.obtainAndSet(obtaining, func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, error) {
+	err := s.obtainAndSet(under, func(ctx context.Context, current *oauth2.Token) (*oauth2.Token, error) {
 		token, err := obtain(ctx, current)
 		obtained = err == nil
 		return token, err
@@ -173,7 +206,7 @@ func (s *Session) obtainUnderLease(ctx context.Context, owner string, obtain Gra
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	_ = s.visit(end, func(_ *state, stored *Record) *Record {
-		if !stored.lease.isOf(owner) {
+		if l := stored.lease; l == nil || l.owner != c.owner {
 			return nil
 		}
 		r := *stored
@@ -189,10 +222,14 @@ func (s *Session) obtainAndSet(ctx context.Context, obtain Grant) error {
 	if s.signedIn() {
 		return nil
 	}
-	start := time.Now()
-	token, err := callGrant(ctx, "obtain", obtain, s.load().token)
-	if err != nil {
+	start, st := time.Now(), s.load()
+	token, err := callGrant(ctx, "obtain", obtain, st.token)
+	switch {
+	case err != nil:
 		return err
+	// A sign-in that was given up undoes no sign-in or sign-out that came after it.
+	case ctx.Err() != nil && s.load().epoch != st.epoch:
+		return waited(ctx, "a sign-in")
 	}
 	return s.change(context.WithoutCancel(ctx), dress(token, nil, s.Extra, start), EventSet)
 }
@@ -203,9 +240,9 @@ func (s *Session) signedIn() bool {
 	return !st.dead && st.token != nil && (st.spends() || time.Now().UnixNano() < st.usable)
 }
 
-// claim takes or extends the lease of owner. It is not free if another process has it,
+// claim takes or extends the lease for c. It is not free if another process has it,
 // or if somebody is signed in.
-func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
+func (s *Session) claim(ctx context.Context, c *claimant) (bool, error) {
 	free := false // written by visit, which may outlast an error
 	err := s.visit(ctx, func(st *state, stored *Record) *Record {
 		now := time.Now()
@@ -213,7 +250,7 @@ func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
 			return nil // Set or Clear is about to save
 		}
 		// invariant: of several processes one signs in
-		if s.signedIn() || stored.lease.live(now) && !stored.lease.isOf(owner) {
+		if s.signedIn() || !c.free(stored.lease, now) {
 			return nil
 		}
 		free = true
@@ -226,7 +263,7 @@ func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
 			r = *known
 		}
 		// invariant: a lease lasts for as long as its owner signs in
-		r.lease = &lease{owner, utc(now.Add(leaseTime))}
+		r.lease = &lease{c.owner, utc(now.Add(leaseTime))}
 		return &r
 	})
 	switch {
@@ -240,14 +277,14 @@ func (s *Session) claim(ctx context.Context, owner string) (bool, error) {
 
 // keepLease extends the lease until ctx ends, and stops the sign-in if somebody has
 // signed in elsewhere.
-func (s *Session) keepLease(ctx context.Context, stop context.CancelFunc, owner string) {
+func (s *Session) keepLease(ctx context.Context, stop context.CancelFunc, c *claimant) {
 	for {
 		select {
 		case <-time.After(leaseExtend):
 		case <-ctx.Done():
 			return
 		}
-		if _, err := s.claim(ctx, owner); err == nil && s.signedIn() {
+		if _, err := s.claim(ctx, c); err == nil && s.signedIn() {
 			stop()
 			return
 		}

@@ -344,20 +344,86 @@ func ExampleSession_SignIn() {
 	// access-1 true
 }
 
-// A lease that lasts longer than any does not keep everybody out.
-func TestSignInPastALeaseWithoutEnd(t *testing.T) {
-	for _, until := range []string{"8999-01-01T00:00:00Z", "2000-01-02T00:00:00Z", "1999-01-01T00:00:00Z", "9999-01-01T00:00:00Z", "soon", ""} {
-		bubble(t, until, func(t *testing.T) {
+// leased is a record in which another process has a lease until a time.
+func leased(until string) []byte {
+	return []byte(`{"access_token":"","authtrip":{"version":1,"of":"6e340b9cffb37a98","lease":{"owner":"other","until":"` + until + `"}}}`)
+}
+
+// What counts of a lease is when it was last extended, by one's own clock. The time in it is
+// that of a clock that may be wrong.
+func TestSignInDespiteALease(t *testing.T) {
+	for name, tc := range map[string]struct {
+		until string
+		takes time.Duration
+	}{
+		"in the far future":    {"8999-01-01T00:00:00Z", leaseTime},
+		"beyond all times":     {"9999-12-31T23:59:59Z", leaseTime},
+		"of a clock ahead":     {"2000-01-01T01:00:00Z", leaseTime},
+		"of a clock behind":    {"1999-12-31T23:59:00Z", leaseTime},
+		"that ended long ago":  {"1999-12-31T23:00:00Z", 0},
+		"that makes no sense":  {"tomorrow", 0},
+		"that has no such day": {"2000-02-31T00:00:00Z", 0},
+	} {
+		bubble(t, name, func(t *testing.T) { // it begins at the year 2000
 			store := newLockedStore(nil)
-			store.put(nil)
-			store.set(edit(t, store.text, func(m map[string]any) { m["lease"] = map[string]any{"owner": "nobody", "until": until} }))
-			alice := &person{takes: time.Minute}
+			store.set(leased(tc.until))
 			start := time.Now()
-			if err := (&tokensource.Session{Store: store}).SignIn(t.Context(), alice.obtain); err != nil {
-				t.Fatal(err)
+			err := (&tokensource.Session{Store: store}).SignIn(t.Context(), new(person).obtain)
+			if took := time.Since(start); err != nil || took != tc.takes {
+				t.Errorf("SignIn = %v after %v, want %v", err, took, tc.takes)
 			}
-			if d := time.Since(start); d != time.Minute {
-				t.Errorf("it took %v, want a minute", d)
+		})
+	}
+}
+
+const leaseTime = 30 * time.Second
+
+// An obtain that calls SignIn gets an error, and does not wait for itself.
+func TestSignInWithinItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(tokensource.Session)
+		var later context.Context
+		err := s.SignIn(t.Context(), func(ctx context.Context, _ *oauth2.Token) (*oauth2.Token, error) {
+			later = context.WithoutCancel(ctx)
+			return nil, s.SignIn(later, new(person).obtain)
+		})
+		if err == nil {
+			t.Error("SignIn = nil, want an error")
+		}
+		if err := s.SignIn(later, new(person).obtain); err != nil {
+			t.Errorf("later: %v", err)
+		}
+	})
+}
+
+// A sign-in that all have left and that does not end undoes nothing that comes later.
+func TestSignInGivenUp(t *testing.T) {
+	for name, next := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"":            func(ctx context.Context, s *tokensource.Session) error { return s.SignOut(ctx, nil) },
+		"signed in 1": func(ctx context.Context, s *tokensource.Session) error { return s.SignIn(ctx, new(person).obtain) },
+		"set":         func(ctx context.Context, s *tokensource.Session) error { return s.Set(ctx, expiring("set", time.Hour)) },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			store := newLockedStore(nil)
+			s := &tokensource.Session{Store: store}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			goOn := make(chan struct{})
+			err := s.SignIn(ctx, func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+				<-goOn
+				return &oauth2.Token{AccessToken: "given up"}, nil
+			})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("SignIn = %v", err)
+			}
+			synctest.Wait()
+			if err := next(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+			close(goOn)
+			synctest.Wait()
+			if got := store.holds(); got != name {
+				t.Errorf("the store holds %q, want %q", got, name)
 			}
 		})
 	}

@@ -32,8 +32,8 @@ func (s *Session) SignOut(ctx context.Context, revoke func(context.Context, *oau
 		return errReentry
 	}
 	d := &departure{revoke: revoke}
-	start, known := time.Now(), s.load()
-	st := s.turn(nil, start, d)
+	start := time.Now()
+	known, st := s.turn(nil, start, d)
 	bounded, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	err := s.leave(bounded, known, d)
@@ -105,7 +105,7 @@ func (d *departure) call(ctx context.Context, token *oauth2.Token) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		done <- rescue.Do("revoke", func() error { return d.revoke(ctx, clone(token)) })
+		done <- rescue.Do("revoke", func() error { return clean(d.revoke(ctx, clone(token))) })
 	}()
 	var err error
 	select {
@@ -114,7 +114,7 @@ func (d *departure) call(ctx context.Context, token *oauth2.Token) error {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("tokensource: signed out, but the token was not revoked: %w", clean(err))
+		return fmt.Errorf("tokensource: signed out, but the token was not revoked: %w", err)
 	}
 	return nil
 }

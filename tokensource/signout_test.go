@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -242,4 +243,41 @@ func ExampleSession_SignOut() {
 	// Output:
 	// revoke refresh-1
 	// true
+}
+
+// What a renewal brings is revoked, also if another sign-out revokes nothing.
+func TestSignOutTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server revoker
+		g := &fakeGrant{takes: time.Second}
+		s := &tokensource.Session{Grant: g.grant}
+		token := signedIn(t, s, expiring("0", time.Hour))
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = s.Renew(t.Context(), token) })
+		synctest.Wait()
+		for _, revoke := range []func(context.Context, *oauth2.Token) error{server.revoke, nil} {
+			all.Go(func() {
+				if err := s.SignOut(t.Context(), revoke); err != nil {
+					t.Errorf("SignOut = %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if diff := cmp.Diff([]string{"refresh-0", "refresh-1"}, server.got); diff != "" {
+			t.Errorf("revoked (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A revoke that returns a nil pointer as its error ends no process.
+func TestRevokeReturnsNilPointer(t *testing.T) {
+	for name, err := range map[string]error{"answer": (*oauth2.RetrieveError)(nil), "URL": (*url.Error)(nil)} {
+		t.Run(name, func(t *testing.T) {
+			s := tokensource.NewSession(nil, expiring("0", time.Hour))
+			if err := s.SignOut(t.Context(), failingRevoke(err)); err == nil || !errors.Is(s.Err(), tokensource.ErrNoToken) {
+				t.Errorf("SignOut = %v, and then Err = %v", err, s.Err())
+			}
+		})
+	}
 }

@@ -1178,3 +1178,129 @@ func countOf(j *journal, entry string) (n int) {
 	}
 	return n
 }
+
+// OnEvent may use the Store, as for another sign-in: nobody holds its lock meanwhile.
+func TestOnEventUsesTheStore(t *testing.T) {
+	for name, use := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"Set": func(ctx context.Context, s *tokensource.Session) error {
+			return s.Set(ctx, expiring("again", time.Hour))
+		},
+		"SignOut": func(ctx context.Context, s *tokensource.Session) error { return s.SignOut(ctx, nil) },
+		"Clear":   func(ctx context.Context, s *tokensource.Session) error { return s.Clear(ctx) },
+		"Renew": func(ctx context.Context, s *tokensource.Session) error {
+			token, _ := s.Current()
+			_, err := s.Renew(ctx, token)
+			return err
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			used := false
+			s := &tokensource.Session{Store: newLockedStore(nil), Grant: (&fakeGrant{}).grant}
+			s.OnEvent = func(ctx context.Context, _ tokensource.Event) {
+				if used {
+					return
+				}
+				used = true
+				start := time.Now()
+				if err := use(ctx, s); err != nil || time.Since(start) > 0 {
+					t.Errorf("after %v: %v", time.Since(start), err)
+				}
+			}
+			if err := s.Set(t.Context(), expiring("first", time.Hour)); err != nil || !used {
+				t.Errorf("Set = %v, OnEvent was called: %v", err, used)
+			}
+		})
+	}
+}
+
+// A sign-in by Set is no failure of what it ends.
+func TestSetEndsWhatWaits(t *testing.T) {
+	for name, wait := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"Reload": func(ctx context.Context, s *tokensource.Session) error { return s.Reload(ctx) },
+		"SignIn": func(ctx context.Context, s *tokensource.Session) error {
+			return s.SignIn(ctx, func(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+				return nil, errors.New("somebody was asked")
+			})
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			store := newLockedStore(nil)
+			store.onLoad = func(ctx context.Context) {
+				select {
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+				}
+				if ctx.Err() != nil {
+					store.mu.Lock()
+					defer store.mu.Unlock()
+					store.loadErr = ctx.Err()
+				}
+			}
+			s := &tokensource.Session{Store: store}
+			done := make(chan error)
+			go func() { done <- wait(t.Context(), s) }()
+			time.Sleep(time.Second / 2)
+			set := make(chan error)
+			go func() { set <- s.Set(t.Context(), expiring("set", time.Hour)) }()
+			synctest.Wait()
+			store.mu.Lock()
+			store.loadErr = nil
+			store.mu.Unlock()
+			if err := <-done; err != nil {
+				t.Errorf("%s = %v", name, err)
+			}
+			if err := <-set; err != nil || store.holds() != "set" {
+				t.Errorf("Set = %v, the store holds %q", err, store.holds())
+			}
+		})
+	}
+}
+
+// A tellingStore says ErrChanged until it is loaded, while another has the lock.
+type tellingStore struct {
+	*lockedStore
+	loaded string
+	locks  int
+}
+
+func (s *tellingStore) Load(ctx context.Context) ([]byte, error) {
+	text, err := s.lockedStore.Load(ctx)
+	s.loaded = string(text)
+	return text, err
+}
+
+func (s *tellingStore) Lock(ctx context.Context) (func(), error) {
+	if s.locks++; s.locks > 1000 {
+		return nil, errors.New("it is not loaded")
+	}
+	if len(s.held) > 0 && string(s.text) != s.loaded {
+		return nil, fmt.Errorf("lock: %w", tokensource.ErrChanged)
+	}
+	return s.lockedStore.Lock(ctx)
+}
+
+// Whoever needs the lock loads the Store when it has changed, and then waits.
+func TestChangedWhileLocked(t *testing.T) {
+	for name, use := range map[string]func(ctx context.Context, s *tokensource.Session) error{
+		"Set": func(ctx context.Context, s *tokensource.Session) error {
+			return s.Set(ctx, expiring("again", time.Hour))
+		},
+		"SignOut": func(ctx context.Context, s *tokensource.Session) error { return s.SignOut(ctx, nil) },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			store := &tellingStore{lockedStore: newLockedStore(nil)}
+			s := &tokensource.Session{Store: store}
+			signedIn(t, s, expiring("here", time.Hour))
+			unlock, err := store.lockedStore.Lock(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.put(expiring("elsewhere", time.Hour))
+			time.AfterFunc(10*time.Second, unlock)
+			start := time.Now()
+			if err := use(t.Context(), s); err != nil || time.Since(start) != 10*time.Second {
+				t.Errorf("after %v: %v", time.Since(start), err)
+			}
+		})
+	}
+}

@@ -107,7 +107,7 @@ var mutants = []mutant{
 	{"of several processes one signs in", "a lease is ignored", "s.signedIn()"},
 	{
 		"a lease lasts for as long as its owner signs in", "a lease is not extended",
-		"if r.lease = stored.lease; !r.lease.isOf(owner) { %s }",
+		"if r.lease = stored.lease; r.lease == nil || r.lease.owner != c.owner { %s }",
 	},
 	{"a lease brings no older record back", "a lease is written onto an older record", "known.none()"},
 
