@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -375,6 +376,31 @@ func TestExtraFieldsStay(t *testing.T) {
 	delete(all, "authtrip")
 	if diff := cmp.Diff(map[string]any{"access_token": "again", "refresh_token": "of again", "expiry": all["expiry"]}, all); diff != "" {
 		t.Errorf("after another sign-in (-want +got):\n%s", diff)
+	}
+}
+
+// A server that sends other fields each time does not make the record grow without end.
+func TestExtraFieldsDoNotPileUp(t *testing.T) {
+	store := &fakeStore{}
+	p := newProcess("a", store)
+	n := 0
+	p.MaxForced = -1
+	p.answer = func(context.Context, int, *oauth2.Token) (*oauth2.Token, error) {
+		n++
+		return (&oauth2.Token{AccessToken: "a", RefreshToken: "r"}).WithExtra(map[string]any{p.Extra[n%len(p.Extra)]: strings.Repeat("x", 100<<10)}), nil
+	}
+	for i := range 30 {
+		p.Extra = append(p.Extra, fmt.Sprint("field-", i))
+	}
+	p.signIn(t, "0")
+	for range 12 {
+		p.renew(t)
+		if err := p.Wait(t.Context()); err != nil {
+			t.Fatalf("after %d renewals: %v", n, err)
+		}
+	}
+	if kept := len(store.text); kept < 100<<10 || kept > 1<<20 {
+		t.Errorf("the record has %d bytes", kept)
 	}
 }
 

@@ -39,6 +39,7 @@ var (
 	// would spend a refresh token does not start.
 	ErrUnreadable = errors.New("tokensource: the record cannot be read")
 
+	errTooLarge     = fmt.Errorf("the record is larger than %d MiB", maxRecord>>20)
 	errNewerVersion = errors.New("tokensource: a newer version of authtrip wrote the record: upgrade this program, or remove the record and sign in again")
 )
 
@@ -326,7 +327,7 @@ func (r *Record) bytes() ([]byte, error) {
 		return nil, fmt.Errorf("the token cannot be written as JSON: %w", err)
 	}
 	if text.Len() > maxRecord {
-		return nil, fmt.Errorf("the record is larger than %d MiB", maxRecord>>20)
+		return nil, errTooLarge
 	}
 	return text.Bytes(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authtrip/authtrip/internal/extra"
 	"github.com/authtrip/authtrip/internal/marks"
 	"github.com/authtrip/authtrip/internal/rescue"
 	"golang.org/x/oauth2"
@@ -414,11 +415,25 @@ func (r *renewal) obtain(current *oauth2.Token) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	token = dress(token, current, r.Extra, r.start) // a new identity, out of the Grant's reach
+	token = r.dressed(token, current)
 	if token.RefreshToken == "" && current != nil {
 		token.RefreshToken = current.RefreshToken
 	}
 	return token, nil
+}
+
+// dressed returns token with a new identity, out of the Grant's reach. The extra fields of
+// current stay, unless a server that sends others each time makes them too many to save.
+func (r *renewal) dressed(token, current *oauth2.Token) *oauth2.Token {
+	all := dress(token, current, r.Extra, r.start)
+	if current == nil || len(extra.Fields(current)) == 0 {
+		return all
+	}
+	err := rescue.Do("extra field", func() error { _, err := (&Record{Token: all}).bytes(); return err })
+	if !errors.Is(err, errTooLarge) {
+		return all
+	}
+	return dress(token, clothe(current, nil, BindingOf(current)), r.Extra, r.start)
 }
 
 // callGrant calls grant, which an error names as what.

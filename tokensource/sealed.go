@@ -20,6 +20,9 @@ const (
 	sealInfo   = "authtrip record"
 	keySize    = 32
 	saltSize   = 24
+
+	// maxSealed bounds what is sealed, so that the line is no longer than a record may be.
+	maxSealed = maxRecord/4*3 - 1<<10
 )
 
 var errWrongKey = fmt.Errorf("%w: no key of Sealed unseals it", ErrUnreadable)
@@ -38,7 +41,7 @@ var errWrongKey = fmt.Errorf("%w: no key of Sealed unseals it", ErrUnreadable)
 // put the record of another name in its place. An older record of the same name can
 // be put there.
 //
-// A record becomes one line of ASCII, a third longer than the record. It is encrypted by
+// A record of up to 767 KiB becomes one line of ASCII, a third longer. It is encrypted by
 // AES-256-GCM, under a key of its own by HKDF-SHA256 (RFC 5869) from 24 random bytes.
 //
 // The Store is safe for concurrent use by multiple goroutines if store is. It prints
@@ -102,6 +105,9 @@ func (s *sealed) Load(ctx context.Context) ([]byte, error) {
 func (s *sealed) Save(ctx context.Context, record []byte) error {
 	if err := s.check(); err != nil {
 		return err
+	}
+	if len(record) > maxSealed {
+		return fmt.Errorf("tokensource: the record is larger than %d KiB, and too large to be sealed", maxSealed>>10)
 	}
 	box := make([]byte, saltSize, saltSize+len(record)+16)
 	_, _ = rand.Read(box) // never fails

@@ -186,3 +186,16 @@ func TestSessionWithAnUnknownKey(t *testing.T) {
 		t.Errorf("Token = %s, want the new sign-in", got)
 	}
 }
+
+// What is sealed is no larger than a Store has to take.
+func TestSealedSize(t *testing.T) {
+	store := &raw{&fakeStore{}}
+	s := tokensource.Sealed(store, "name", key1)
+	for size, fits := range map[int]bool{1: true, 767 << 10: true, 767<<10 + 1: false, 1 << 20: false} {
+		store.set(nil)
+		err := s.Save(t.Context(), bytes.Repeat([]byte("x"), size))
+		if (err == nil) != fits || len(store.text) > 1<<20 || (store.text != nil) != fits {
+			t.Errorf("%d bytes: %v, and the store has %d", size, err, len(store.text))
+		}
+	}
+}

@@ -49,6 +49,8 @@ type obtaining struct{ *Session }
 // them has left. Its second argument is a copy of the token that has ended, nil if
 // there is none.
 //
+// A sign-out while obtain runs does not end the sign-in, which counts because it is later.
+//
 // A Session is signed in if it has a token that is good, or one that can be renewed. A
 // token whose renewal was refused does not count, even while it is good.
 func (s *Session) SignIn(ctx context.Context, obtain Grant) error {
