@@ -53,7 +53,7 @@ func (r *renewal) flush() error {
 	if !st.unsaved || r.Store == nil {
 		return nil
 	}
-	unlock, err := r.lock(r.ctx)
+	unlock, err := r.lock()
 	if err == nil {
 		defer unlock()
 		if err := r.overtake(r.ctx, st.epoch); err != nil {
@@ -128,8 +128,10 @@ func (r *renewal) run() (*oauth2.Token, error) {
 // The error is why there is no lock; unlock is nil too if none is needed any more.
 func (r *renewal) begin(st *state, good bool) (*state, func(), error) {
 	_, locks := r.Store.(Locker)
-	for {
-		if locks && !good && !st.unsaved {
+	for look := locks && !good && !st.unsaved; ; look = true {
+		if look && st.pending {
+			_ = r.reread()
+		} else if look {
 			// Most of those who need a new token do so since another process has one
 			// already: then they need not queue for the lock.
 			adopted, err := r.adopt(st)
@@ -149,9 +151,6 @@ func (r *renewal) begin(st *state, good bool) (*state, func(), error) {
 		if !errors.Is(err, ErrChanged) || r.ctx.Err() != nil {
 			return st, unlock, err
 		}
-		if good || st.unsaved {
-			_, _ = r.readAlone(r.ctx)
-		}
 	}
 }
 
@@ -160,6 +159,20 @@ func (r *renewal) lockFor(st *state) (func(), error) {
 	ctx, cancel := r.patience(st)
 	defer cancel()
 	return r.tryLock(ctx)
+}
+
+// lock takes the Store's lock, if it has one, and adopts what is found on the way.
+func (r *renewal) lock() (unlock func(), err error) { return r.lockReading(r.ctx, r.reread) }
+
+// reread reads a Store that has changed. What it has is not adopted where Set or Clear is
+// about to save.
+func (r *renewal) reread() error {
+	if st := r.load(); st.pending {
+		_, _ = r.readAlone(r.ctx)
+	} else {
+		_, _ = r.adopt(st)
+	}
+	return nil
 }
 
 // patience bounds the wait for a Store that does not answer. Where there is no refresh
@@ -244,7 +257,7 @@ func (r *renewal) lookForSignIn(st *state, now int64) error {
 	if err != nil || found == nil || !found.unsaved || found.pending || now < found.saving {
 		return errAgain // there is another look if it fails
 	}
-	unlock, err := r.lock(r.ctx)
+	unlock, err := r.lock()
 	if err == nil {
 		defer unlock()
 	}
@@ -266,8 +279,11 @@ func (r *renewal) look(st *state) error {
 	if _, ok := r.Store.(Locker); ok && err == nil && found == st {
 		// The server may have ended the token already for one that is still to be saved.
 		var unlock func()
-		if unlock, err = r.lock(ctx); err == nil {
+		if unlock, err = r.lock(); err == nil {
 			defer unlock()
+			if r.load().record != st.record {
+				return errAgain
+			}
 			found, err = r.adopt(st)
 		}
 	}

@@ -313,21 +313,35 @@ func (s *Session) Clear(ctx context.Context) error {
 func (s *Session) change(ctx context.Context, token *oauth2.Token, kind EventKind) error {
 	start := time.Now()
 	_, st := s.turn(token, start, nil)
+	epoch := st.epoch
 	// What a renewal brings now is void.
 	// invariant: a sign-in or sign-out ends the exchange under way
-	if a := s.abort.Load(); a != nil && a.epoch < st.epoch {
+	if a := s.abort.Load(); a != nil && a.epoch < epoch {
 		a.cancel()
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	unlock, err := s.lock(ctx)
-	if err == nil {
-		err = s.overtake(ctx, st.epoch)
+	unlock, err := s.lockReading(ctx, func() error {
+		if st := s.load(); st.epoch != epoch || !st.pending {
+			return errSettled
+		}
+		_, _ = s.readAlone(ctx) // overtake goes above whatever is there
+		return nil
+	})
+	switch {
+	case err == nil:
+		err = s.overtake(ctx, epoch)
 		unlock() // OnEvent may want it
+	case err == errSettled:
+		err = nil
 	}
-	s.settled(ctx, st.epoch, kind, start, err)
+	s.settled(ctx, epoch, kind, start, err)
 	return err
 }
+
+// errSettled ends the wait of a change for the lock: a renewal has saved it, or another
+// change has come after it.
+var errSettled = errors.New("tokensource: the change is settled")
 
 // turn publishes a sign-in or sign-out, which makes a renewal under way void. It returns
 // the states before and after.
@@ -572,12 +586,19 @@ func (s *Session) release() { <-s.writing }
 
 // lock takes the Store's lock, if it has one.
 func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
+	return s.lockReading(ctx, func() error { _, _ = s.readAlone(ctx); return nil })
+}
+
+// lockReading is lock, with a function that reads the Store when it has changed. A Store
+// may say that it has until it is read. An error of the function ends the wait.
+func (s *Session) lockReading(ctx context.Context, read func() error) (unlock func(), err error) {
 	for {
 		if unlock, err = s.tryLock(ctx); !errors.Is(err, ErrChanged) {
 			return unlock, err
 		}
-		// A Store may say so until it is loaded.
-		_, _ = s.readAlone(ctx)
+		if err := read(); err != nil {
+			return nil, err
+		}
 		if ctx.Err() != nil {
 			return nil, waited(ctx, "a store")
 		}

@@ -297,7 +297,7 @@ func (s *Session) keepLease(ctx context.Context, stop context.CancelFunc, c *cla
 // returns, unless that is nil.
 func (s *Session) visit(ctx context.Context, edit func(st *state, stored *Record) *Record) error {
 	return s.alone(ctx, func(r *renewal) error {
-		unlock, err := r.lock(r.ctx)
+		unlock, err := r.lock()
 		if err != nil {
 			return err
 		}
