@@ -467,6 +467,9 @@ func callGrant(ctx context.Context, what string, grant Grant, current *oauth2.To
 // put stores build's state in st's place. If Set or Clear came in between,
 // what was meant to follow st is void: put does not call build, and returns false.
 func (r *renewal) put(st *state, build func() *state) bool {
+	if r.load().epoch != st.epoch {
+		return false // at once: Set or Clear may be slow to save
+	}
 	// Whoever holds the right to write gives it back within Timeout.
 	_ = r.acquire(context.WithoutCancel(r.ctx))
 	defer r.release()
