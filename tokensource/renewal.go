@@ -467,19 +467,24 @@ func callGrant(ctx context.Context, what string, grant Grant, current *oauth2.To
 // put stores build's state in st's place. If Set or Clear came in between,
 // what was meant to follow st is void: put does not call build, and returns false.
 func (r *renewal) put(st *state, build func() *state) bool {
-	if r.load().epoch != st.epoch {
+	if r.void(st) {
 		return false // at once: Set or Clear may be slow to save
 	}
 	// Whoever holds the right to write gives it back within Timeout.
 	_ = r.acquire(context.WithoutCancel(r.ctx))
 	defer r.release()
-	// invariant: a sign-in or sign-out makes a renewal under way void
-	if r.load().epoch != st.epoch {
+	if r.void(st) {
 		return false
 	}
 	next := build()
 	_, ok := r.swap(st.epoch, func(cur *state) *state { return next.noting(st, cur) })
 	return ok
+}
+
+// void reports whether Set, Clear or SignOut has come since st.
+func (r *renewal) void(st *state) bool {
+	// invariant: a sign-in or sign-out makes a renewal under way void
+	return r.load().epoch != st.epoch
 }
 
 // publish saves token, then hands it to everybody. If the Store has a newer record by

@@ -91,7 +91,7 @@ var mutants = []mutant{
 	},
 
 	// Sign-ins and sign-outs.
-	{"a sign-in or sign-out makes a renewal under way void", "a renewal that a sign-in has made void is saved", never},
+	{"a sign-in or sign-out makes a renewal under way void", "a renewal that a sign-in has made void is saved", "return false"},
 	{"whatever began before a sign-in or sign-out is void", "a sign-in does not make the renewal under way void", drop},
 	{"whatever began before a sign-in or sign-out is void", "SignOut lets a renewal under way publish", "if d == nil { next.epoch++ }"},
 	{"a sign-in or sign-out ends the exchange under way", "Set does not cancel the exchange", never},
