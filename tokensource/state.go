@@ -152,9 +152,8 @@ func (s *state) find(stored *Record) finding {
 		return news
 	case stored.foreign():
 		return s.findForeign(stored)
-	case s.dead && stored.Token != nil && (stored.Change != ChangeSignIn || stored.Signed.Equal(known.Signed)) &&
-		stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
-		return inStep // that refresh token has been refused
+	case s.refused(stored) && (stored.Change != ChangeSignIn || stored.Signed.Equal(known.Signed)):
+		return inStep
 	default:
 		switch c := stored.compare(known); {
 		case c > 0:
@@ -164,6 +163,12 @@ func (s *state) find(stored *Record) finding {
 		}
 		return inStep
 	}
+}
+
+// refused reports whether stored has the refresh token that the server has refused.
+func (s *state) refused(stored *Record) bool {
+	return s.dead && s.token != nil && stored.Token != nil &&
+		stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken
 }
 
 // findForeign is find for what another program has written. It is news once, and not if
@@ -176,7 +181,7 @@ func (s *state) findForeign(stored *Record) finding {
 	// invariant: the previous token does not come back
 	case s.previous.same(stored.Token), mark(stored.Token) == s.other:
 		return behind
-	case s.dead && s.token != nil && stored.Token.RefreshToken != "" && stored.Token.RefreshToken == s.token.RefreshToken:
+	case s.refused(stored):
 		return inStep
 	}
 	// invariant: what another program wrote counts
